@@ -1,0 +1,108 @@
+# `make help` lists what there is. Everything installs into .venv, exactly as uv.lock says.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# The order of the steps of `make test` is wanted, also with -j.
+.NOTPARALLEL:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := scripts/uv
+LOCKED := pyproject.toml uv.lock
+NODE_PEERS := tests/peers/node
+ARGS ?=
+
+# xdist workers; more than there are cores only makes the clock-bound tests slower.
+TEST_WORKERS ?= auto
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: env
+env: $(VENV)/.env-done ## Install mcpproxy as .venv/bin/mcpproxy (what it needs to run, no more)
+
+# --inexact: in a developer's checkout this must not take the test tools away again.
+$(VENV)/.env-done: $(LOCKED) scripts/uv
+	@$(UV) sync --frozen --no-dev --inexact --quiet
+	@touch $@
+	@echo "ready: $(BIN)/mcpproxy"
+
+.PHONY: dev
+dev: $(VENV)/.dev-done ## Install what development and the tests need as well
+
+$(VENV)/.dev-done: $(LOCKED) scripts/uv
+	@$(UV) sync --frozen --quiet
+	@touch $@ $(VENV)/.env-done
+
+.PHONY: serve
+serve: env ## Run mcpproxy in the foreground (ARGS="--listen HOST:PORT")
+	@$(BIN)/mcpproxy serve $(ARGS)
+
+.PHONY: demo
+demo: env ## See a login survive an outage of its provider, on this machine only
+	@$(BIN)/mcpproxy demo $(ARGS)
+
+# --- checks -----------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: dev ## Style, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: dev ## Put the code in its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: peers
+peers: $(NODE_PEERS)/node_modules/.installed ## Install the Node programs that the tests talk to
+
+$(NODE_PEERS)/node_modules/.installed: $(NODE_PEERS)/package-lock.json $(VENV)/.dev-done
+	@scripts/node-packages
+	@touch $@
+
+.PHONY: system
+system:
+	@scripts/system-packages
+
+.PHONY: test
+test: lint unit e2e ## Everything: lint, unit, contract, simulation, end to end
+	@$(BIN)/python scripts/test-summary test-results/unit.xml test-results/e2e.xml
+
+.PHONY: unit
+unit: dev system ## Unit, contract and simulation tests
+	$(BIN)/pytest --ignore=tests/e2e -n $(TEST_WORKERS) --dist=worksteal \
+	  --junit-xml=test-results/unit.xml $(ARGS)
+
+# Real servers, a real browser and real clocks: two of these at once would disturb each other.
+.PHONY: e2e
+e2e: dev system peers ## End-to-end tests against real servers in a real browser
+	$(BIN)/pytest tests/e2e --junit-xml=test-results/e2e.xml $(ARGS)
+
+.PHONY: sim
+sim: dev ## Long simulation (SEEDS=500): random faults against the refresh machinery
+	SIM_SEEDS=$(or $(SEEDS),500) $(BIN)/pytest tests/simulation -n $(TEST_WORKERS) $(ARGS)
+
+.PHONY: bench
+bench: dev ## Measure the cost of a proxied call
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: docs
+docs: dev ## Check the documentation: links, commands, settings
+	$(BIN)/pytest tests/docs $(ARGS)
+
+.PHONY: build
+build: dev ## Build the wheel and the source archive into dist/
+	$(UV) build --out-dir dist
+
+.PHONY: lock
+lock: ## Bring uv.lock up to date with pyproject.toml
+	$(UV) lock
+
+.PHONY: clean
+clean: ## Remove everything that make made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+	  .hypothesis dist build test-results $(NODE_PEERS)/node_modules
