@@ -1,0 +1,1 @@
+"""The rules of mcpproxy, pure: no clock, no tasks, no input or output, no randomness."""

@@ -1,0 +1,232 @@
+"""The one table of health causes. CLI, REST, events, dashboard and MCP errors all show these.
+
+Law: a cause is one literal. Its texts are templates over `health.Facts`; `{in}` is a countdown,
+`{at}` an RFC 3339 time, `{clock}` a local time of day. Order is precedence: the first cause that
+applies hides those below it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Level(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class Action(StrEnum):
+    NONE = ""
+    LOGIN = "login"
+    RESTART = "restart"
+    ENABLE = "enable"
+    APPROVE = "approve"
+    VIEW_LOGS = "view_logs"
+    RETRY = "retry"
+    SET_SECRET = "set_secret"  # noqa: S105 - an action's name
+    CONFIGURE = "configure"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason for a server to be as it is, in all the words that are ever shown of it."""
+
+    name: str
+    level: Level
+    line: str
+    summary: str
+    detail: str = ""
+    action: Action = Action.NONE
+
+
+CAUSES: Final = (
+    Cause("disabled", Level.HEALTHY, "Disabled", "Disabled", "", Action.ENABLE),
+    Cause(
+        "quarantined",
+        Level.HEALTHY,
+        "Quarantined - approval required",
+        "Quarantined for review",
+        "Nothing of this server is offered until it is approved",
+        Action.APPROVE,
+    ),
+    Cause(
+        "key_locked",
+        Level.DEGRADED,
+        "Stored logins are locked",
+        "Stored logins are locked",
+        "The key that opens the stored logins cannot be read now; nothing is lost",
+        Action.CONFIGURE,
+    ),
+    Cause(
+        "login_pending",
+        Level.DEGRADED,
+        "Login in progress - waiting for the browser",
+        "Login in progress",
+        "Waiting for the browser until {at}",
+        Action.LOGIN,
+    ),
+    Cause(
+        "grant_ended",
+        Level.UNHEALTHY,
+        "Refresh token expired - login required",
+        "Refresh token expired",
+        "Re-authentication required: {error}",
+        Action.LOGIN,
+    ),
+    Cause(
+        "grant_lost_in_transit",
+        Level.UNHEALTHY,
+        "Refresh answer lost in transit - login required",
+        "Refresh answer lost in transit",
+        "Re-authentication required: {error}; the provider's answer to an earlier refresh never "
+        "arrived",
+        Action.LOGIN,
+    ),
+    Cause(
+        "client_ended",
+        Level.UNHEALTHY,
+        "Client registration refused by provider - login required",
+        "Client registration refused by provider",
+        "Re-authentication required: {error}",
+        Action.LOGIN,
+    ),
+    Cause(
+        "no_refresh_token",
+        Level.UNHEALTHY,
+        "Access token expired - login required",
+        "Access token expired",
+        "Re-authentication required: {error}",
+        Action.LOGIN,
+    ),
+    Cause(
+        "login_required",
+        Level.UNHEALTHY,
+        "Not logged in - login required",
+        "Not logged in",
+        "This server asks for a login",
+        Action.LOGIN,
+    ),
+    Cause(
+        "refresh_refused",
+        Level.DEGRADED,
+        "Refresh refused by provider: {error}; confirming in {in}",
+        "Refresh refused by provider",
+        "{error}; confirming at {at}",
+        Action.LOGIN,
+    ),
+    Cause(
+        "refresh_outcome_unknown",
+        Level.DEGRADED,
+        "Refresh retry {n} in {in}: {error} (outcome unknown, re-sending)",
+        "Refresh outcome unknown",
+        "Refresh retry {n} scheduled for {at}: {error}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "refresh_network_error",
+        Level.DEGRADED,
+        "Refresh retry {n} in {in}: {error}",
+        "Refresh failed - network error",
+        "Network error: {error}. Retry in {in}",
+        Action.RETRY,
+    ),
+    Cause(
+        "refresh_retrying",
+        Level.DEGRADED,
+        "Refresh retry {n} in {in}: {error}",
+        "Token refresh pending",
+        "Refresh retry {n} scheduled for {at}: {error}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "rejected_though_fresh",
+        Level.UNHEALTHY,
+        "Server rejects tokens its provider just issued; next try in {in}",
+        "Rejected by the server though fresh",
+        "The server refused {n} access tokens in a row that its provider had just issued; next "
+        "refresh at {at}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "refreshing",
+        Level.DEGRADED,
+        "Refreshing the token now",
+        "Token refresh pending",
+        "The access token is no use any more; a refresh is under way",
+    ),
+    Cause(
+        "store_unwritable",
+        Level.DEGRADED,
+        "Store does not take writes: {error}",
+        "Store does not take writes",
+        "{error}; logins in memory go on being served, refreshes wait until it does",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "misconfigured",
+        Level.UNHEALTHY,
+        "{error}",
+        "Misconfigured",
+        "{error}",
+        Action.CONFIGURE,
+    ),
+    Cause(
+        "not_mcp",
+        Level.UNHEALTHY,
+        "Not an MCP server: {error}",
+        "Not an MCP server",
+        "{error}; next try at {at}",
+        Action.CONFIGURE,
+    ),
+    Cause(
+        "rejected",
+        Level.UNHEALTHY,
+        "Access refused by server: {error}",
+        "Access refused by server",
+        "{error}; next try at {at}",
+        Action.CONFIGURE,
+    ),
+    Cause(
+        "command_failed",
+        Level.UNHEALTHY,
+        "Process ended: {error}; retry in {in}",
+        "Process ended",
+        "{error}; next try at {at}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "unreachable",
+        Level.UNHEALTHY,
+        "Cannot connect: {error}; retry in {in}",
+        "Cannot connect",
+        "{error}; next try at {at}",
+        Action.RETRY,
+    ),
+    Cause("connecting", Level.DEGRADED, "Connecting", "Connecting", "", Action.NONE),
+    Cause(
+        "refresh_scheduled",
+        Level.HEALTHY,
+        "Token refresh scheduled for {clock}",
+        "Connected ({tools})",
+        "Token refresh scheduled for {at}",
+    ),
+    Cause(
+        "refresh_on_demand",
+        Level.HEALTHY,
+        "Refreshed on demand",
+        "Connected ({tools})",
+        "The provider gives no expiry; the token is refreshed when the server refuses it",
+    ),
+    Cause(
+        "no_refresh_scheduled",
+        Level.HEALTHY,
+        "Token valid until {clock}, cannot be refreshed",
+        "Connected ({tools})",
+        "The provider issued no refresh token; a login is needed after {at}",
+    ),
+    Cause("connected", Level.HEALTHY, "Connected ({tools})", "Connected ({tools})"),
+)
+
+CAUSE_BY_NAME: Final = {cause.name: cause for cause in CAUSES}
+RANK: Final = {cause.name: rank for rank, cause in enumerate(CAUSES)}

@@ -1,0 +1,216 @@
+"""From facts to health: which causes apply to a server, and which one is shown.
+
+Law: `assess` is pure; every surface calls it and shows the same cause.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from mcpproxy.core.causes import CAUSE_BY_NAME, RANK, Cause, Level
+from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, plan
+from mcpproxy.core.model import (
+    Connection,
+    ConnectionState,
+    FailureKind,
+    Grant,
+    StoreTrouble,
+    Trouble,
+    Verdict,
+)
+from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
+
+_ENDING_CAUSE: Final = {
+    Verdict.PROVIDER_ENDED: "grant_ended",
+    Verdict.LOST_IN_TRANSIT: "grant_lost_in_transit",
+    Verdict.CLIENT_ENDED: "client_ended",
+    Verdict.NO_REFRESH_TOKEN: "no_refresh_token",
+}
+_TROUBLE_CAUSE: Final = {
+    Trouble.NETWORK: "unreachable",
+    Trouble.LOGIN_NEEDED: "login_required",
+    Trouble.REJECTED: "rejected",
+    Trouble.NOT_MCP: "not_mcp",
+    Trouble.COMMAND: "command_failed",
+    Trouble.CONFIGURATION: "misconfigured",
+    Trouble.UPSTREAM: "unreachable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is known about one server at one moment."""
+
+    enabled: bool = True
+    quarantined: bool = False
+    connection: Connection = field(default_factory=Connection)
+    grant: Grant | None = None
+    login_until: datetime | None = None
+    store_trouble: StoreTrouble | None = None
+    woken_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is shown of a server. `line` is the CLI's HEALTH column without its level."""
+
+    status: str
+    level: Level
+    admin_state: str
+    cause: str
+    line: str
+    summary: str
+    detail: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a cause's templates may speak of."""
+
+    at: datetime | None = None
+    n: int = 0
+    error: str = ""
+
+
+def assess(
+    snapshot: Snapshot,
+    now: datetime,
+    policy: RefreshPolicy = DEFAULT_POLICY,
+    *,
+    zone: tzinfo | None = None,
+) -> Health:
+    """The health of a server. `zone` is for times of day in `line`; None is UTC's."""
+    cause, facts = min(_applying(snapshot, now, policy), key=lambda pair: RANK[pair[0].name])
+    words = _words(facts, snapshot.connection.tool_count, now, zone)
+    return Health(
+        status=_status(snapshot, cause),
+        level=cause.level,
+        admin_state=_admin_state(snapshot),
+        cause=cause.name,
+        line=cause.line.format_map(words),
+        summary=cause.summary.format_map(words),
+        detail=cause.detail.format_map(words),
+        action=cause.action.value,
+    )
+
+
+def _applying(
+    snapshot: Snapshot, now: datetime, policy: RefreshPolicy
+) -> Iterator[tuple[Cause, Facts]]:
+    for name, facts in _names(snapshot, now, policy):
+        yield CAUSE_BY_NAME[name], facts
+
+
+def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator[tuple[str, Facts]]:
+    if not snapshot.enabled:
+        yield "disabled", Facts()
+    if snapshot.quarantined:
+        yield "quarantined", Facts()
+    if snapshot.store_trouble is StoreTrouble.KEY_LOCKED:
+        yield "key_locked", Facts()
+    elif snapshot.store_trouble is not None and snapshot.grant is not None:
+        yield "store_unwritable", Facts(error=snapshot.store_trouble.value.replace("_", "-"))
+    if snapshot.login_until is not None:
+        yield "login_pending", Facts(at=snapshot.login_until)
+    connection = snapshot.connection
+    if snapshot.grant is not None:
+        yield from _grant_names(snapshot.grant, now, policy, snapshot.woken_at)
+        if connection.trouble is Trouble.LOGIN_NEEDED:
+            # Said before the login was made; the next connect will say otherwise.
+            connection = Connection(ConnectionState.CONNECTING)
+    yield _connection_name(connection)
+
+
+def _grant_names(
+    grant: Grant, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
+) -> Iterator[tuple[str, Facts]]:
+    ended = ending(grant, now)
+    if ended is not None:
+        yield _ENDING_CAUSE[ended.verdict], Facts(error=ended.evidence)
+        return
+    step = plan(grant, now, policy, woken_at=woken_at)
+    next_at = step.at if isinstance(step, WaitUntil) else now
+    alive = is_alive(grant.tokens, now) and grant.rejected is None
+    if grant.refusals is not None:
+        said = grant.refusals.failure
+        yield "refresh_refused", Facts(at=next_at, error=said.code or said.detail)
+    elif grant.failures is not None:
+        run = grant.failures
+        facts = Facts(at=next_at, n=run.count, error=run.failure.detail)
+        if run.failure.kind is FailureKind.UNKNOWN:
+            yield "refresh_outcome_unknown", facts
+        if run.failure.kind is FailureKind.NOT_SENT and not alive:
+            yield "refresh_network_error", facts
+        yield "refresh_retrying", facts
+    if grant.rejected is not None and grant.rejections > 1:
+        yield "rejected_though_fresh", Facts(at=next_at, n=grant.rejections)
+    if not alive:
+        yield "refreshing", Facts()
+    if grant.tokens.refresh_token is None:
+        yield "no_refresh_scheduled", Facts(at=grant.tokens.expires_at)
+    elif isinstance(step, WaitUntil | RefreshNow):
+        yield "refresh_scheduled", Facts(at=next_at)
+    else:
+        yield "refresh_on_demand", Facts()
+
+
+def _connection_name(connection: Connection) -> tuple[str, Facts]:
+    if connection.state is ConnectionState.CONNECTED:
+        return "connected", Facts()
+    if connection.trouble is not None:
+        facts = Facts(at=connection.retry_at, error=connection.error or "no reason known")
+        return _TROUBLE_CAUSE[connection.trouble], facts
+    return "connecting", Facts()
+
+
+def _status(snapshot: Snapshot, cause: Cause) -> str:
+    if not snapshot.enabled:
+        return "disabled"
+    if snapshot.quarantined:
+        return "quarantined"
+    if cause.name in _ENDING_CAUSE.values() or cause.name == "login_required":
+        return ConnectionState.ERROR.value
+    return snapshot.connection.state.value
+
+
+def _admin_state(snapshot: Snapshot) -> str:
+    if not snapshot.enabled:
+        return "disabled"
+    return "quarantined" if snapshot.quarantined else "enabled"
+
+
+def _words(facts: Facts, tools: int, now: datetime, zone: tzinfo | None) -> dict[str, object]:
+    at = facts.at
+    return {
+        "at": rfc3339(at) if at else "an unknown time",
+        "in": countdown(at - now) if at else "a while",
+        "clock": time_of_day(at, now, zone) if at else "an unknown time",
+        "n": facts.n,
+        "error": facts.error,
+        "tools": "1 tool" if tools == 1 else f"{tools} tools",
+    }
+
+
+def rfc3339(at: datetime) -> str:
+    """Whole seconds, UTC, with a Z."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def countdown(left: timedelta) -> str:
+    """What remains, in the largest two units: 40s, 4m 10s, 2h 5m. Never negative."""
+    seconds = max(0, round(left.total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes}m {seconds}s" if seconds else f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes}m" if minutes else f"{hours}h"
+
+
+def time_of_day(at: datetime, now: datetime, zone: tzinfo | None) -> str:
+    """HH:MM today, with the date on any other day."""
+    local, today = at.astimezone(zone or at.tzinfo), now.astimezone(zone or at.tzinfo)
+    return local.strftime("%H:%M" if local.date() == today.date() else "%Y-%m-%d %H:%M")

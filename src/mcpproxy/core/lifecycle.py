@@ -1,0 +1,312 @@
+"""A grant's life: `evolve` folds what happened into facts, `plan` derives what is due from them.
+
+Law: level-triggered. Nothing here remembers that something was scheduled, so nothing can be
+forgotten: a lost timer, a restart or a night of sleep delays a refresh but never loses it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from mcpproxy.core.events import (
+    AnswerArrived,
+    AttemptBegan,
+    AttemptOrphaned,
+    GrantEvent,
+    RefreshFailed,
+    SendingBegan,
+    TokenAccepted,
+    TokenRejected,
+    TokensIssued,
+    VariantLearned,
+)
+from mcpproxy.core.model import (
+    Ending,
+    FailureKind,
+    FailureRun,
+    Grant,
+    Phase,
+    RefreshCause,
+    RefreshFailure,
+    Refusals,
+    Secret,
+    TokenSet,
+    Verdict,
+)
+from mcpproxy.core.policy import (
+    DEFAULT_POLICY,
+    RefreshPolicy,
+    calculate_backoff,
+    is_alive,
+    refresh_at,
+)
+
+MAX_SPARES: Final = 4
+"""Answers that came too late to be current; more than a few at once cannot happen sanely."""
+
+MAX_REFUSALS: Final = 3
+"""The refusal, its confirmation and one quiet probe: then the provider is left in peace."""
+
+CLOCK_SLACK: Final = timedelta(minutes=1)
+"""Facts that lie further ahead than this were written before the clock was set back."""
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshNow:
+    """A refresh is due, for this cause."""
+
+    cause: RefreshCause
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Nothing to do before `at`; then a refresh for this cause."""
+
+    at: datetime
+    cause: RefreshCause
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing is due until something happens: the token's life is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitLogin:
+    """Only a person can go on from here."""
+
+
+Plan = RefreshNow | WaitUntil | Rest | AwaitLogin
+
+
+def evolve(grant: Grant, event: GrantEvent) -> Grant:
+    """The grant's facts after `event`. An event of a superseded attempt changes nothing, except
+    that tokens it brought are kept as spares.
+    """
+    match event:
+        case AttemptBegan(attempt):
+            return replace(grant, attempt=attempt, last_begun_at=attempt.begun_at)
+        case SendingBegan(attempt_id):
+            return _with_attempt(grant, attempt_id, phase=Phase.SENDING)
+        case AnswerArrived(attempt_id, answer):
+            return _with_attempt(grant, attempt_id, answer=answer)
+        case TokensIssued():
+            return _issued(grant, event)
+        case RefreshFailed(attempt_id, failure, at):
+            return _failed(grant, failure, at) if _is_current(grant, attempt_id) else grant
+        case VariantLearned(attempt_id, variant, _):
+            if not _is_current(grant, attempt_id):
+                return grant
+            return replace(grant, variant=variant, attempt=None)
+        case AttemptOrphaned(attempt_id, at):
+            return _orphaned(grant, at) if _is_current(grant, attempt_id) else grant
+        case TokenRejected(fingerprint):
+            if fingerprint != grant.tokens.access_token.fingerprint or grant.rejected:
+                return grant
+            return replace(grant, rejected=fingerprint, rejections=grant.rejections + 1)
+        case TokenAccepted(fingerprint):
+            if fingerprint != grant.tokens.access_token.fingerprint:
+                return grant
+            return replace(grant, rejected=None, rejections=0)
+        case _:
+            assert_never(event)
+
+
+def plan(
+    grant: Grant,
+    now: datetime,
+    policy: RefreshPolicy = DEFAULT_POLICY,
+    *,
+    woken_at: datetime | None = None,
+    asked_at: datetime | None = None,
+) -> Plan:
+    """What is due for this grant at `now`.
+
+    `woken_at` is when the machine last woke or its network last changed: failures from before
+    are retried at once. `asked_at` is when somebody last asked for a refresh by hand. Neither
+    breaks the minimum interval, and neither overrides a provider's Retry-After.
+    """
+    if grant.attempt is not None:
+        return RefreshNow(RefreshCause.RECOVERY)
+    if grant.tokens.refresh_token is None:
+        return AwaitLogin() if _is_useless(grant, now) else Rest()
+    due = _due(grant, now, policy, woken_at)
+    if due is None:
+        return AwaitLogin()
+    at, cause = due
+    if asked_at is not None and _is_after(asked_at, grant.last_begun_at) and not grant.failures:
+        at, cause = min(at, now), RefreshCause.ASKED
+    if at == NEVER:
+        return Rest()
+    if grant.last_begun_at is not None and grant.last_begun_at <= now:
+        at = max(at, grant.last_begun_at + policy.min_interval)
+    return RefreshNow(cause) if at <= now else WaitUntil(at, cause)
+
+
+def ending(grant: Grant, now: datetime) -> Ending | None:
+    """Who ended this login, if anybody did: the provider's refusal, confirmed, or standing
+    while the access token is dead too. None while there is hope.
+    """
+    refusals = grant.refusals
+    if refusals is not None:
+        if refusals.count < 2 and not _is_useless(grant, now):
+            return None
+        code = refusals.failure.code or refusals.failure.detail
+        if code in CLIENT_ERRORS:
+            return Ending(Verdict.CLIENT_ENDED, refusals.begun_at, code)
+        lost = grant.unanswered > 0
+        verdict = Verdict.LOST_IN_TRANSIT if lost else Verdict.PROVIDER_ENDED
+        return Ending(verdict, refusals.begun_at, code)
+    if grant.tokens.refresh_token is None and _is_useless(grant, now):
+        at = grant.tokens.expires_at or now
+        return Ending(
+            Verdict.NO_REFRESH_TOKEN, min(at, now), "the provider issued no refresh token"
+        )
+    return None
+
+
+def _due(
+    grant: Grant, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
+) -> tuple[datetime, RefreshCause] | None:
+    """When the next attempt is due, the minimum interval apart; None when none ever is."""
+    retry_at = _retry_at(grant.failures, now, policy, woken_at) if grant.failures else None
+    refusals = grant.refusals
+    if refusals is not None:
+        if refusals.count >= MAX_REFUSALS:
+            return None
+        if refusals.count == 1:
+            at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
+        else:
+            at, cause = refusals.first_at + policy.probe_after, RefreshCause.PROBE
+        if refusals.begun_at > now + CLOCK_SLACK:
+            at = now
+        return (max(at, retry_at) if retry_at else at), cause
+    if grant.failures is not None and retry_at is not None:
+        resend = grant.failures.failure.kind is FailureKind.UNKNOWN
+        return retry_at, RefreshCause.RESEND if resend else RefreshCause.RETRY
+    if grant.rejected is not None:
+        return _challenge_at(grant, now, policy), RefreshCause.CHALLENGED
+    scheduled_at = refresh_at(grant.tokens, policy)
+    if scheduled_at is None:
+        return NEVER, RefreshCause.SCHEDULED
+    if grant.tokens.issued_at > now + CLOCK_SLACK:
+        return now, RefreshCause.SCHEDULED
+    return scheduled_at, RefreshCause.SCHEDULED if is_alive(
+        grant.tokens, now
+    ) else RefreshCause.EXPIRED
+
+
+def _retry_at(
+    run: FailureRun, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
+) -> datetime:
+    if run.begun_at > now + CLOCK_SLACK:
+        return now
+    at = run.begun_at + calculate_backoff(run.count - 1, policy)
+    asked = run.failure.retry_at
+    if asked is not None:
+        return max(at, min(asked, run.begun_at + policy.retry_after_cap))
+    return min(at, now) if _is_after(woken_at, run.begun_at) else at
+
+
+def _challenge_at(grant: Grant, now: datetime, policy: RefreshPolicy) -> datetime:
+    """At once for the first rejected token; an upstream that rejects fresh ones is braked."""
+    begun_at = grant.last_begun_at
+    if grant.rejections < 2 or begun_at is None or begun_at > now + CLOCK_SLACK:
+        return now
+    return begun_at + calculate_backoff(grant.rejections - 2, policy)
+
+
+def _issued(grant: Grant, event: TokensIssued) -> Grant:
+    attempt = None if _is_current(grant, event.attempt_id) else grant.attempt
+    if event.generation != grant.generation:
+        spares = (event.tokens, *grant.spares)[:MAX_SPARES]
+        return replace(grant, spares=spares, attempt=attempt)
+    return replace(
+        _with_tokens(grant, event.tokens),
+        refreshed_at=event.at,
+        refresh_count=grant.refresh_count + 1,
+        attempt=attempt,
+    )
+
+
+def _with_tokens(grant: Grant, tokens: TokenSet) -> Grant:
+    """The next generation. What the answer leaves out stays as it was (RFC 6749 section 6)."""
+    kept = replace(
+        tokens,
+        refresh_token=tokens.refresh_token or grant.tokens.refresh_token,
+        scope=tokens.scope or grant.tokens.scope,
+    )
+    return replace(
+        grant,
+        tokens=kept,
+        generation=grant.generation + 1,
+        failures=None,
+        refusals=None,
+        unanswered=0,
+        rejected=None,
+    )
+
+
+def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
+    begun_at = grant.attempt.begun_at if grant.attempt else at
+    if failure.kind is FailureKind.REFUSED:
+        if grant.spares:
+            promoted = replace(grant, spares=grant.spares[1:], attempt=None)
+            return _with_tokens(promoted, grant.spares[0])
+        past = grant.refusals
+        refusals = Refusals(
+            count=past.count + 1 if past else 1,
+            first_at=past.first_at if past else begun_at,
+            begun_at=begun_at,
+            failure=failure,
+        )
+        return replace(grant, refusals=refusals, failures=None, attempt=None)
+    run = grant.failures
+    failures = FailureRun(
+        count=run.count + 1 if run else 1,
+        first_at=run.first_at if run else begun_at,
+        begun_at=begun_at,
+        failure=failure,
+    )
+    unknown = failure.kind is FailureKind.UNKNOWN
+    return replace(
+        grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
+    )
+
+
+def _orphaned(grant: Grant, at: datetime) -> Grant:
+    attempt = grant.attempt
+    if attempt is None or attempt.phase is Phase.CONNECTING:
+        detail = "the process stopped before the request was sent"
+        return _failed(grant, RefreshFailure(FailureKind.NOT_SENT, detail), at)
+    detail = "the process stopped while the answer was under way"
+    return _failed(grant, RefreshFailure(FailureKind.UNKNOWN, detail), at)
+
+
+def _with_attempt(
+    grant: Grant, attempt_id: str, *, phase: Phase | None = None, answer: Secret | None = None
+) -> Grant:
+    attempt = grant.attempt
+    if attempt is None or attempt.attempt_id != attempt_id:
+        return grant
+    changed = replace(
+        attempt, phase=phase or attempt.phase, answer=answer if answer else attempt.answer
+    )
+    return replace(grant, attempt=changed)
+
+
+def _is_current(grant: Grant, attempt_id: str) -> bool:
+    return grant.attempt is not None and grant.attempt.attempt_id == attempt_id
+
+
+def _is_useless(grant: Grant, now: datetime) -> bool:
+    """The access token is dead by its own life or by the upstream's word."""
+    return grant.rejected is not None or not is_alive(grant.tokens, now)
+
+
+def _is_after(moment: datetime | None, other: datetime | None) -> bool:
+    return moment is not None and (other is None or moment > other)

@@ -1,0 +1,319 @@
+"""The nouns every room shares: upstreams, grants, token sets and what happened to them.
+
+Law: a grant stores facts only. What is due from them is derived in `lifecycle`, never stored.
+All datetimes are aware and in UTC; all durations are timedeltas.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NoReturn
+
+FINGERPRINT_LENGTH: Final = 8
+
+
+class Secret:
+    """A string that never shows itself by accident; `.reveal()` is the only way to its value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value. Only sealing, oauth and bearer code has a reason to call this."""
+        return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of the value's SHA-256: enough to tell generations apart."""
+        return hashlib.sha256(self._value.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+    def __repr__(self) -> str:
+        return f"Secret(#{self.fingerprint})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled: seal it instead")
+
+
+class Transport(StrEnum):
+    """How an upstream is reached. AUTO decides by URL or command, then by probing."""
+
+    AUTO = "auto"
+    HTTP = "http"
+    STREAMABLE_HTTP = "streamable-http"
+    SSE = "sse"
+    STDIO = "stdio"
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthConfig:
+    """What a person configured about an upstream's OAuth; everything else is discovered."""
+
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    scopes: tuple[str, ...] = ()
+    redirect_uri: str | None = None
+    client_metadata_url: str | None = None
+    extra_params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One configured MCP server. Exactly one of `url` and `command` is set."""
+
+    name: str
+    transport: Transport = Transport.AUTO
+    url: str | None = None
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: Mapping[str, Secret] = field(default_factory=dict)
+    headers: Mapping[str, Secret] = field(default_factory=dict)
+    working_dir: str | None = None
+    enabled: bool = True
+    quarantined: bool = False
+    oauth: OAuthConfig | None = None
+
+
+class AuthMethod(StrEnum):
+    """How the client proves itself at the token endpoint (RFC 7591 names)."""
+
+    NONE = "none"
+    SECRET_POST = "client_secret_post"  # noqa: S105 - a method's name
+    SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a method's name
+
+
+class RegistrationSource(StrEnum):
+    """Where a client registration came from; only a DYNAMIC one may be made anew by us."""
+
+    CONFIGURED = "configured"
+    METADATA_DOCUMENT = "metadata_document"
+    DYNAMIC = "dynamic"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRegistration:
+    """Our client at one issuer (RFC 7591). Never used at another issuer."""
+
+    issuer: str
+    client_id: str
+    source: RegistrationSource
+    redirect_uri: str
+    auth_method: AuthMethod = AuthMethod.NONE
+    client_secret: Secret | None = None
+    secret_expires_at: datetime | None = None
+    registration_uri: str | None = None
+    registration_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What one answer of a token endpoint gave us (RFC 6749 section 5.1).
+
+    `expires_at` is None when the provider did not say, or said nonsense: then only a 401 tells.
+    """
+
+    access_token: Secret
+    refresh_token: Secret | None
+    issued_at: datetime
+    expires_at: datetime | None
+    scope: str | None = None
+    token_type: str = "Bearer"  # noqa: S105 - RFC 6750's name
+
+
+class Phase(StrEnum):
+    """How far an attempt got. From SENDING on, the refresh token may have been spent."""
+
+    CONNECTING = "connecting"
+    SENDING = "sending"
+
+
+class RefreshCause(StrEnum):
+    """Why an attempt was made; shown in logs and `explain`."""
+
+    SCHEDULED = "scheduled"
+    EXPIRED = "expired"
+    CHALLENGED = "challenged"
+    RETRY = "retry"
+    RESEND = "resend"
+    CONFIRM = "confirm"
+    PROBE = "probe"
+    RECOVERY = "recovery"
+    ASKED = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The intent of one refresh, written before a byte leaves.
+
+    `answer` is the provider's raw answer, kept before anybody tries to understand it.
+    """
+
+    attempt_id: str
+    begun_at: datetime
+    generation: int
+    fingerprint: str
+    holder: str
+    cause: RefreshCause
+    phase: Phase = Phase.CONNECTING
+    answer: Secret | None = None
+
+
+class FailureKind(StrEnum):
+    """The classes of a failed refresh, decided once, where the answer is read."""
+
+    NOT_SENT = "not_sent"
+    REFUSED = "refused"
+    TRANSIENT = "transient"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailure:
+    """One failed refresh, as a value.
+
+    `code` is the OAuth error code when the provider gave one; `detail` is text for a person,
+    free of secrets; `retry_at` is the provider's Retry-After, made absolute.
+    """
+
+    kind: FailureKind
+    detail: str
+    code: str | None = None
+    status: int | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRun:
+    """The failures since the last success, the refusals apart."""
+
+    count: int
+    first_at: datetime
+    begun_at: datetime
+    failure: RefreshFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The provider's refusals of the present refresh token, and what it said."""
+
+    count: int
+    first_at: datetime
+    begun_at: datetime
+    failure: RefreshFailure
+
+
+class Verdict(StrEnum):
+    """Who ended a login. There is no verdict for 'we lost it', and there must never be one."""
+
+    PROVIDER_ENDED = "provider_ended"
+    LOST_IN_TRANSIT = "lost_in_transit"
+    CLIENT_ENDED = "client_ended"
+    NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a verdict's name
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A login's end with its evidence; derived by `lifecycle.ending`, never stored."""
+
+    verdict: Verdict
+    at: datetime
+    evidence: str
+
+
+class Variant(StrEnum):
+    """How this provider wants its refresh requests, learned from its refusals."""
+
+    AS_LOGIN = "as_login"
+    NO_RESOURCE = "no_resource"
+    WITH_SCOPE = "with_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One login at one provider for one upstream, with all a refresh needs and nothing else.
+
+    `generation` counts the token sets since the login and fences every save; `revision` counts
+    the saves of this record, for compare-and-swap. `spares` are token sets from answers that
+    came too late to be current: never thrown away while they might be the live ones.
+    """
+
+    server: str
+    server_url: str
+    issuer: str
+    token_endpoint: str
+    client: ClientRegistration
+    tokens: TokenSet
+    logged_in_at: datetime
+    login_id: str
+    generation: int = 1
+    revision: int = 0
+    resource: str | None = None
+    scope: str | None = None
+    revocation_endpoint: str | None = None
+    variant: Variant = Variant.AS_LOGIN
+    refreshed_at: datetime | None = None
+    refresh_count: int = 0
+    last_begun_at: datetime | None = None
+    attempt: Attempt | None = None
+    failures: FailureRun | None = None
+    refusals: Refusals | None = None
+    unanswered: int = 0
+    rejected: str | None = None
+    rejections: int = 0
+    spares: tuple[TokenSet, ...] = ()
+
+
+class ConnectionState(StrEnum):
+    """What the pool knows of its connection to an upstream."""
+
+    CONNECTED = "connected"
+    CONNECTING = "connecting"
+    DISCONNECTED = "disconnected"
+    ERROR = "error"
+
+
+class Trouble(StrEnum):
+    """Why a connection is not there, as far as it matters to what a person should do."""
+
+    NETWORK = "network"
+    LOGIN_NEEDED = "login_needed"
+    REJECTED = "rejected"
+    NOT_MCP = "not_mcp"
+    COMMAND = "command"
+    CONFIGURATION = "configuration"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The facts about one upstream's connection, as the gateway knows them."""
+
+    state: ConnectionState = ConnectionState.DISCONNECTED
+    tool_count: int = 0
+    trouble: Trouble | None = None
+    error: str | None = None
+    retry_at: datetime | None = None
+    since: datetime | None = None
+
+
+class StoreTrouble(StrEnum):
+    """Why the store does not take writes. Never a reason to ask anybody to log in."""
+
+    READ_ONLY = "read_only"
+    FULL = "full"
+    UNAVAILABLE = "unavailable"
+    KEY_LOCKED = "key_locked"

@@ -1,0 +1,173 @@
+"""What the rooms tell the world: published once, heard by logs, metrics, `/events` and the CLI.
+
+`NAME` is the event's name on `/events`. No notice ever carries a secret.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from mcpproxy.core.model import RefreshCause, RefreshFailure
+
+
+@dataclass(frozen=True, slots=True)
+class ServersChanged:
+    """Something a list of servers would show is different now."""
+
+    NAME: ClassVar[str] = "servers.changed"
+    server: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshScheduled:
+    """The next proactive refresh of a live token set is known."""
+
+    NAME: ClassVar[str] = "oauth.refresh_scheduled"
+    server: str
+    generation: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAttempted:
+    """A refresh begins."""
+
+    NAME: ClassVar[str] = "oauth.refresh_attempt"
+    server: str
+    attempt_id: str
+    generation: int
+    retry: int
+    cause: RefreshCause
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSucceeded:
+    """A token set was really issued and is stored."""
+
+    NAME: ClassVar[str] = "oauth.token_refreshed"
+    server: str
+    attempt_id: str
+    generation: int
+    duration: timedelta
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailedNotice:
+    """A refresh ended without tokens."""
+
+    NAME: ClassVar[str] = "oauth.refresh_failed"
+    server: str
+    attempt_id: str
+    generation: int
+    duration: timedelta
+    failure: RefreshFailure
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """A failed refresh will be tried again: the `retry`-th time (from 1), at `at`."""
+
+    NAME: ClassVar[str] = "oauth.refresh_retry_scheduled"
+    server: str
+    generation: int
+    retry: int
+    at: datetime
+    failure: RefreshFailure
+
+
+@dataclass(frozen=True, slots=True)
+class LoginBegan:
+    """Somebody started a login; the URL itself is not told here."""
+
+    NAME: ClassVar[str] = "oauth.login_started"
+    server: str
+    flow_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSucceeded:
+    NAME: ClassVar[str] = "oauth.login_succeeded"
+    server: str
+    flow_id: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    NAME: ClassVar[str] = "oauth.login_failed"
+    server: str
+    flow_id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    NAME: ClassVar[str] = "oauth.logged_out"
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLost:
+    """A login ended that nobody here ended; the service level counts these."""
+
+    NAME: ClassVar[str] = "oauth.login_required"
+    server: str
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """One tool call went through the gateway. `outcome` is ok, error or unavailable."""
+
+    NAME: ClassVar[str] = "tools.called"
+    server: str
+    tool: str
+    outcome: str
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The machine slept, its network changed, or its clock was set; `reason` says which."""
+
+    NAME: ClassVar[str] = "system.woke"
+    reason: str
+    slept: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    NAME: ClassVar[str] = "config.reloaded"
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTroubled:
+    """The store began or ceased to refuse writes; `trouble` is None when all is well again."""
+
+    NAME: ClassVar[str] = "store.changed"
+    trouble: str | None
+    detail: str
+
+
+Notice = (
+    ServersChanged
+    | RefreshScheduled
+    | RefreshAttempted
+    | RefreshSucceeded
+    | RefreshFailedNotice
+    | RetryScheduled
+    | LoginBegan
+    | LoginSucceeded
+    | LoginFailed
+    | LoggedOut
+    | LoginLost
+    | ToolCalled
+    | Woke
+    | ConfigReloaded
+    | StoreTroubled
+)

@@ -1,0 +1,69 @@
+"""The numbers of refreshing, and the arithmetic on them.
+
+Law: every number of custody stands here once; a test that wants a faster world builds its own
+`RefreshPolicy`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from mcpproxy.core.model import TokenSet
+
+RETRY_BACKOFF_BASE: Final = timedelta(seconds=10)
+MAX_RETRY_BACKOFF: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPolicy:
+    """When to refresh, how long to wait and how often to ask.
+
+    The invariant `connect_timeout + answer_timeout < lease_ttl` keeps an attempt inside its
+    lease; together they stay under 30 s, the replay window of the providers that have one.
+    """
+
+    backoff_base: timedelta = RETRY_BACKOFF_BASE
+    backoff_cap: timedelta = MAX_RETRY_BACKOFF
+    min_interval: timedelta = timedelta(seconds=10)
+    refresh_fraction: float = 0.8
+    confirm_after: timedelta = timedelta(seconds=10)
+    probe_after: timedelta = timedelta(seconds=90)
+    connect_timeout: timedelta = timedelta(seconds=5)
+    answer_timeout: timedelta = timedelta(seconds=20)
+    lease_ttl: timedelta = timedelta(seconds=40)
+    token_wait: timedelta = timedelta(seconds=15)
+    retry_after_cap: timedelta = timedelta(hours=1)
+
+    def __post_init__(self) -> None:
+        if self.connect_timeout + self.answer_timeout >= self.lease_ttl:
+            raise ValueError("an attempt must fit inside its lease: connect + answer < lease_ttl")
+
+
+DEFAULT_POLICY: Final = RefreshPolicy()
+
+
+def calculate_backoff(retry_count: int, policy: RefreshPolicy = DEFAULT_POLICY) -> timedelta:
+    """How long retry number `retry_count` (from 0) waits: 10, 20, 40, 80, 160, 300, 300 ... s.
+
+    Never overflows: the exponent is bounded by the count at which the cap is reached.
+    """
+    if retry_count < 0:
+        raise ValueError(f"retry_count must be 0 or more, not {retry_count}")
+    steps_to_cap = max(0, int(policy.backoff_cap / policy.backoff_base)).bit_length()
+    doublings = min(retry_count, steps_to_cap)
+    return min(policy.backoff_base * (1 << doublings), policy.backoff_cap)
+
+
+def refresh_at(tokens: TokenSet, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime | None:
+    """When this token set is due for its proactive refresh: at 80 % of its life.
+
+    None when the life is unknown: then the token is refreshed when the upstream refuses it.
+    """
+    if tokens.expires_at is None:
+        return None
+    return tokens.issued_at + (tokens.expires_at - tokens.issued_at) * policy.refresh_fraction
+
+
+def is_alive(tokens: TokenSet, now: datetime) -> bool:
+    """Whether the access token may still work; an unknown expiry counts as alive."""
+    return tokens.expires_at is None or now < tokens.expires_at

@@ -1,0 +1,400 @@
+"""Where rooms meet: what each needs of the others, as protocols that `app.py` fills in.
+
+Law: rooms of one floor never import each other; they know these shapes and nothing else.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
+from mcpproxy.core.model import (
+    ClientRegistration,
+    Connection,
+    Grant,
+    RefreshFailure,
+    Secret,
+    StoreTrouble,
+    TokenSet,
+    Upstream,
+    Variant,
+)
+from mcpproxy.core.notices import Notice
+
+
+class Clock(Protocol):
+    """Time, as the process sees it. Tests and the simulator bring their own."""
+
+    def now(self) -> datetime:
+        """The wall clock: aware, UTC. May jump either way."""
+        ...
+
+    def elapsed(self) -> timedelta:
+        """Time since some fixed moment of this boot; suspended time counts; never goes back."""
+        ...
+
+    def suspended(self) -> timedelta:
+        """How much of `elapsed` the machine slept through, as far as the system can tell."""
+        ...
+
+
+class Publisher(Protocol):
+    """Takes notices; never blocks, never raises."""
+
+    def publish(self, notice: Notice) -> None: ...
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """A login between its authorization request and its code; sealed as a whole.
+
+    `state` finds it again; single use; `expires_at` bounds it.
+    """
+
+    flow_id: str
+    server: str
+    server_url: str
+    state: Secret
+    code_verifier: Secret
+    issuer: str
+    token_endpoint: str
+    client: ClientRegistration
+    authorization_url: str
+    redirect_uri: str
+    created_at: datetime
+    expires_at: datetime
+    iss_required: bool = False
+    resource: str | None = None
+    scope: str | None = None
+    revocation_endpoint: str | None = None
+    answer: Secret | None = None
+
+
+class Store(Protocol):
+    """The vault: grants, client registrations, pending logins, and a few settings.
+
+    Every method is atomic and durable when it returns. Raises StoreUnavailable (full, read-only,
+    busy past its deadline, failing disk), never a driver's error. Sealed rows that cannot be
+    opened raise WrongKey or StoreCorrupt for that row alone.
+    """
+
+    async def load_grant(self, server: str) -> Grant | None:
+        """The current grant, or None when there is none."""
+        ...
+
+    async def load_grants(self) -> Sequence[Grant]:
+        """Every current grant that can be opened, sorted by server."""
+        ...
+
+    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
+        """Compare-and-swap: store `grant` if the stored revision is `expected_revision` (None:
+        if no grant is stored). The stored revision becomes `grant.revision`. False: it moved.
+
+        A generation never goes back within one login_id: such a save answers False.
+        """
+        ...
+
+    async def replace_grant(self, grant: Grant) -> None:
+        """A new login: whatever was current is set aside, sealed, and `grant` takes its place."""
+        ...
+
+    async def forget_grant(self, server: str) -> None:
+        """The person logged out: the grant and what was set aside of it are erased."""
+        ...
+
+    async def load_registration(self, issuer: str, redirect_uri: str) -> ClientRegistration | None:
+        """Our client at this issuer, made for this redirect URI."""
+        ...
+
+    async def save_registration(self, registration: ClientRegistration) -> None: ...
+
+    async def forget_registration(self, issuer: str, redirect_uri: str) -> None: ...
+
+    async def save_login(self, login: PendingLogin) -> None:
+        """Insert or replace by flow_id."""
+        ...
+
+    async def take_login(self, state: str) -> PendingLogin | None:
+        """The pending login with this state, removed in the same step: a state is used once."""
+        ...
+
+    async def load_logins(self) -> Sequence[PendingLogin]: ...
+
+    async def forget_login(self, flow_id: str) -> None: ...
+
+    async def get_setting(self, name: str) -> str | None:
+        """A small remembered fact, such as the callback port. Never a secret."""
+        ...
+
+    async def set_setting(self, name: str, value: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHold:
+    """A lease in hand. `fence` grows with every take-over; `until` is `Clock.elapsed` time."""
+
+    name: str
+    holder: str
+    fence: int
+    until: timedelta
+
+
+class Lease(Protocol):
+    """Mutual exclusion across processes that share a store; correct custody survives its loss."""
+
+    async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
+        """The lease, or None while another living holder has it. Never waits.
+
+        A holder that is known dead (another boot, or this boot and its pid gone) is broken at
+        once. Our own process may not acquire a name twice.
+        """
+        ...
+
+    async def release(self, hold: LeaseHold) -> None:
+        """Give it back if it is still ours; otherwise nothing."""
+        ...
+
+
+# --- OAuth --------------------------------------------------------------------------------
+
+
+class HttpSender(Protocol):
+    """One HTTP exchange for OAuth: a fresh connection, no redirects, no retry, bounded size."""
+
+    async def exchange(
+        self,
+        request: HttpRequest,
+        *,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+    ) -> HttpReply | NoReply:
+        """Connect, finish TLS, await `before_send`, send, read.
+
+        NoReply(NOT_SENT) when nothing of the request can have left (also when `before_send`
+        raises StoreError: then that error is raised instead); NoReply(UNKNOWN) afterwards.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The answer held a token set."""
+
+    tokens: TokenSet
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVariant:
+    """The provider wants the request in another form; the grant is untouched."""
+
+    variant: Variant
+
+
+RefreshOutcome = Issued | OtherVariant | RefreshFailure
+
+
+class AuthorizationServer(Protocol):
+    """The provider's token endpoint, for one refresh at a time."""
+
+    async def present(
+        self, grant: Grant, *, before_send: Callable[[], Awaitable[None]]
+    ) -> Secret | RefreshFailure:
+        """Present the refresh token. The whole answer (status, headers that matter, body) comes
+        back as one opaque Secret, to be stored before it is read; or a failure without answer.
+        """
+        ...
+
+    def read(self, grant: Grant, answer: Secret, now: datetime) -> RefreshOutcome:
+        """Understand a stored answer: the one place that classifies. Pure, lenient."""
+        ...
+
+    async def revoke(self, grant: Grant) -> str | None:
+        """RFC 7009, refresh token first. None: done, or nothing to do; else what went wrong."""
+        ...
+
+
+class LoginConversation(Protocol):
+    """Discovery, registration, authorization and code exchange for one upstream."""
+
+    async def prepare(
+        self, upstream: Upstream, redirect_uri: str, *, challenge: str | None = None
+    ) -> PendingLogin:
+        """Everything up to the URL for the browser. `challenge` is the upstream's last
+        WWW-Authenticate header. Raises DiscoveryFailed or RegistrationFailed.
+        """
+        ...
+
+    async def present_code(self, login: PendingLogin, code: str) -> Secret:
+        """Send the code; the raw answer comes back unread. Raises LoginError without answer."""
+        ...
+
+    def read_code_answer(self, login: PendingLogin, answer: Secret, now: datetime) -> Grant:
+        """The grant that a stored answer makes. Raises LoginDenied or LoginError."""
+        ...
+
+
+# --- custody, as others see it -------------------------------------------------------------
+
+
+class TokenSource(Protocol):
+    """Access tokens for the data plane."""
+
+    def peek(self, server: str, url: str) -> Secret | None:
+        """The live access token for this upstream at this URL from memory, at no cost; None when
+        there is none or it is no use. The hot path asks this first.
+        """
+        ...
+
+    async def token(self, server: str, url: str) -> Secret | None:
+        """The access token, waiting for a refresh in flight up to the policy's `token_wait`.
+
+        None: there is no login for this upstream, call without. Raises RefreshPending or
+        LoginRequired. A token is given only for the URL its login was made for.
+        """
+        ...
+
+    async def challenged(self, server: str, url: str, rejected: Secret) -> Secret:
+        """The upstream answered 401 to `rejected`: the newer token to replay with, adopted from
+        the store or freshly made. Raises RefreshPending or LoginRequired.
+        """
+        ...
+
+    async def accepted(self, server: str, token: Secret) -> None:
+        """The upstream took `token`, after it had rejected one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFlow:
+    """A login as others watch it. `outcome` is None while it waits for the person."""
+
+    flow_id: str
+    server: str
+    authorization_url: str
+    expires_at: datetime
+    outcome: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class LoginDesk(Protocol):
+    """Logins that wait for a person."""
+
+    async def begin(self, server: str) -> LoginFlow: ...
+
+    async def finish(self, redirect: str) -> LoginFlow:
+        """Complete a login from a redirect URL (path and query suffice), pasted or received.
+
+        An unknown, used or expired state raises LoginError; a denial ends the flow and raises
+        LoginDenied.
+        """
+        ...
+
+    async def wait(self, flow_id: str, timeout: timedelta) -> LoginFlow:
+        """The flow once it has an outcome, or as it is when the time is up."""
+        ...
+
+    def pending(self, server: str) -> LoginFlow | None: ...
+
+    async def logout(self, server: str) -> str | None:
+        """Revoke at the provider, forget here. None, or what the provider said against it."""
+        ...
+
+
+class CallbackListener(Protocol):
+    """Listens on loopback for the provider's redirect, while logins are pending."""
+
+    def listening(
+        self, redirect_uri: str, receive: Callable[[str], Awaitable[str]]
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold the redirect URI's port open; shared by all who ask for the same port.
+
+        `receive` gets the redirect URL and answers one of the page names `done`, `denied`,
+        `failed`. Raises CallbackPortBusy.
+        """
+        ...
+
+    async def free_port(self) -> int:
+        """A loopback port nobody listens on now."""
+        ...
+
+
+# --- facts for health ----------------------------------------------------------------------
+
+
+class GrantFacts(Protocol):
+    """What custody holds in memory about logins."""
+
+    def grant(self, server: str) -> Grant | None: ...
+
+    def woken_at(self) -> datetime | None: ...
+
+    def store_trouble(self) -> StoreTrouble | None: ...
+
+
+class ConnectionFacts(Protocol):
+    """What the gateway holds in memory about connections."""
+
+    def connection(self, server: str) -> Connection: ...
+
+
+class UpstreamDirectory(Protocol):
+    """The configured upstreams, as they are now; replaced as a whole on reload."""
+
+    def upstreams(self) -> Mapping[str, Upstream]: ...
+
+
+# --- the gateway, as the web floor sees it -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEntry:
+    """One upstream tool. `definition` is the upstream's JSON, untouched."""
+
+    server: str
+    name: str
+    description: str
+    definition: bytes
+
+
+class UpstreamControl(Protocol):
+    """What REST and CLI may ask of the gateway."""
+
+    async def restart(self, server: str) -> None: ...
+
+    def tools(self, server: str | None = None) -> Sequence[ToolEntry]: ...
+
+    def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]: ...
+
+    async def call_tool(
+        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
+    ) -> bytes:
+        """The JSON result of tools/call (`arguments` is a JSON object). Raises UpstreamError,
+        TokenUnavailable.
+        """
+        ...
+
+
+class RefreshControl(Protocol):
+    """What REST and CLI may ask of custody."""
+
+    async def refresh_now(self, server: str) -> Grant:
+        """Refresh now if the minimum interval allows, else as soon as it does, and wait.
+
+        Raises LoginRequired, RefreshPending, UnknownServer.
+        """
+        ...
+
+
+class LogLines(Protocol):
+    """An upstream's own log: what it wrote to stderr and what happened to its connection."""
+
+    def tail(self, server: str, lines: int) -> Sequence[str]: ...
+
+    def follow(self, server: str) -> AsyncIterator[str]: ...
