@@ -33,6 +33,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
+from mcpproxy.core.model import StoreTrouble
+
 
 class McpproxyError(Exception):
     """The root: `message` for a person, `next_step` what to do, `exit_code` for scripts.
@@ -106,14 +108,27 @@ class NotReady(McpproxyError):
 
 
 class StoreError(McpproxyError):
+    """`trouble` is the class of it that health shows."""
+
     code = "store_error"
     http_status = 503
+    trouble: StoreTrouble = StoreTrouble.UNAVAILABLE
 
 
 class StoreUnavailable(StoreError):
     """The store does not take this now; what is in memory goes on being served."""
 
     code = "store_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_step: str = "",
+        trouble: StoreTrouble = StoreTrouble.UNAVAILABLE,
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.trouble = trouble
 
 
 class StoreLocked(StoreError):
@@ -130,7 +145,10 @@ class SchemaTooNew(StoreError):
 
 
 class WrongKey(StoreError):
+    """The key is missing or another one; nothing is lost, and nothing is overwritten."""
+
     code = "wrong_key"
+    trouble = StoreTrouble.KEY_LOCKED
 
 
 class LoginError(McpproxyError):

@@ -252,6 +252,9 @@ def _with_tokens(grant: Grant, tokens: TokenSet) -> Grant:
 
 
 def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
+    if grant.attempt is not None and grant.attempt.generation != grant.generation:
+        # A sibling's late answer moved the generation on: this says nothing of the new token.
+        return replace(grant, attempt=None)
     begun_at = grant.attempt.begun_at if grant.attempt else at
     if failure.kind is FailureKind.REFUSED:
         if grant.spares:

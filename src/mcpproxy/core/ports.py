@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from mcpproxy.core.errors import StoreError
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import (
     ClientRegistration,
@@ -88,14 +89,19 @@ class Store(Protocol):
         ...
 
     async def load_grants(self) -> Sequence[Grant]:
-        """Every current grant that can be opened, sorted by server."""
+        """Every current grant that can be opened, sorted by server; see `damaged`."""
+        ...
+
+    def damaged(self) -> Mapping[str, StoreError]:
+        """The servers whose current grant the last `load_grants` could not open, and why."""
         ...
 
     async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
         """Compare-and-swap: store `grant` if the stored revision is `expected_revision` (None:
         if no grant is stored). The stored revision becomes `grant.revision`. False: it moved.
 
-        A generation never goes back within one login_id: such a save answers False.
+        A generation never goes back within one login_id, and a save never crosses from one
+        login_id to another (that is `replace_grant`'s): such a save answers False.
         """
         ...
 
@@ -227,6 +233,12 @@ class LoginConversation(Protocol):
     ) -> PendingLogin:
         """Everything up to the URL for the browser. `challenge` is the upstream's last
         WWW-Authenticate header. Raises DiscoveryFailed or RegistrationFailed.
+        """
+        ...
+
+    def read_redirect(self, login: PendingLogin, redirect: str) -> str:
+        """The code in a redirect URL whose state was already matched. Raises LoginDenied when it
+        says no, LoginError when it is not an answer to this login (RFC 9207, on errors too).
         """
         ...
 

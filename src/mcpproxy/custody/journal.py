@@ -1,0 +1,76 @@
+"""Writes what happens to a grant: evolve, compare-and-swap, again on the newer facts if they moved.
+
+Law: an event is either stored or its writer knows that it is not. A token set, once received, is
+written whatever it takes; an intent is written once or not at all.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.events import GrantEvent
+from mcpproxy.core.lifecycle import evolve
+from mcpproxy.core.model import Grant
+from mcpproxy.core.ports import Store
+
+RETRY_WRITE_FIRST: Final = timedelta(milliseconds=250)
+RETRY_WRITE_CAP: Final = timedelta(seconds=10)
+
+
+class Superseded(Exception):
+    """The grant that the event is about is not the current one any more: a new login, a logout."""
+
+
+class Journal:
+    """The only writer of grants between a login and its end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def load(self, server: str) -> Grant | None:
+        """The grant as it is stored now."""
+        return await self._store.load_grant(server)
+
+    async def load_all(self) -> tuple[Grant, ...]:
+        """Every stored grant that can be opened."""
+        return tuple(await self._store.load_grants())
+
+    async def try_append(self, grant: Grant, event: GrantEvent) -> Grant | None:
+        """Store `event` on exactly these facts; None if they have moved meanwhile."""
+        evolved = replace(evolve(grant, event), revision=grant.revision + 1)
+        saved = await self._store.save_grant(evolved, expected_revision=grant.revision)
+        return evolved if saved else None
+
+    async def append(self, grant: Grant, event: GrantEvent) -> Grant:
+        """Store `event` on whatever the facts are by now.
+
+        Waits as long as the facts it reads are older than those it may not overwrite (a lagging
+        replica). Raises Superseded, StoreUnavailable.
+        """
+        pause = RETRY_WRITE_FIRST
+        while True:
+            stored = await self.try_append(grant, event)
+            if stored is not None:
+                return stored
+            fresh = await self._store.load_grant(grant.server)
+            if fresh is None or fresh.login_id != grant.login_id:
+                raise Superseded(grant.server)
+            if fresh.revision <= grant.revision:
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(pause * 2, RETRY_WRITE_CAP)
+            else:
+                grant = fresh
+
+    async def append_at_any_cost(self, grant: Grant, event: GrantEvent) -> Grant:
+        """As `append`, but a store that does not take writes is asked again for ever: what the
+        event holds exists nowhere else. Raises Superseded only.
+        """
+        pause = RETRY_WRITE_FIRST
+        while True:
+            try:
+                return await self.append(grant, event)
+            except StoreUnavailable:
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(pause * 2, RETRY_WRITE_CAP)

@@ -1,0 +1,234 @@
+"""ONE refresh: lease, re-read, intent, connect, send, store the answer, read it, store the outcome.
+
+Law: anything that spends the refresh token is written first, and what comes of it is written
+before it is used. Runs in a task of its own that no caller can cancel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, assert_never
+
+from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.events import (
+    AnswerArrived,
+    AttemptBegan,
+    AttemptOrphaned,
+    RefreshFailed,
+    SendingBegan,
+    TokensIssued,
+    VariantLearned,
+)
+from mcpproxy.core.lifecycle import Plan, RefreshNow
+from mcpproxy.core.model import Attempt, FailureKind, Grant, RefreshFailure, Secret
+from mcpproxy.core.notices import RefreshAttempted, RefreshFailedNotice, RefreshSucceeded
+from mcpproxy.core.policy import RefreshPolicy
+from mcpproxy.core.ports import (
+    AuthorizationServer,
+    Clock,
+    Issued,
+    Lease,
+    LeaseHold,
+    OtherVariant,
+    Publisher,
+)
+from mcpproxy.custody.journal import Journal, Superseded
+
+INTENT_TRIES: Final = 3
+"""How often an intent is tried on facts that keep moving; then the loop comes back later."""
+
+
+class NotSending(StoreUnavailable):
+    """The refresh was called off before a byte left: the lease is too short, or we are stopping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """How one refresh left the grant; `grant` None: it is gone."""
+
+    grant: Grant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another holder has the lease, or the facts kept moving; try again shortly."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshTools:
+    """What a refresh works with. `new_attempt_id` is unique for ever; `holder` names this process."""
+
+    journal: Journal
+    lease: Lease
+    provider: AuthorizationServer
+    clock: Clock
+    publisher: Publisher
+    policy: RefreshPolicy
+    holder: str
+    new_attempt_id: Callable[[], str]
+    may_send: Callable[[], bool]
+
+
+class Refresh:
+    """One refresh of one server's grant. `decide` is `plan`, bound to the moment."""
+
+    def __init__(self, tools: RefreshTools, server: str, decide: Callable[[Grant], Plan]) -> None:
+        self._tools = tools
+        self._server = server
+        self._decide = decide
+
+    async def run(self) -> Refreshed | Busy:
+        """Refresh if it is still due once the lease is held. Raises StoreUnavailable."""
+        tools = self._tools
+        hold = await tools.lease.acquire(f"grant:{self._server}", tools.policy.lease_ttl)
+        if hold is None:
+            return Busy()
+        try:
+            return await self._under_lease(hold)
+        except Superseded:
+            return Refreshed(await tools.journal.load(self._server))
+        finally:
+            await self._release(hold)
+
+    async def _release(self, hold: LeaseHold) -> None:
+        try:
+            await self._tools.lease.release(hold)
+        except StoreUnavailable:
+            # It runs out by itself; the outcome of the refresh matters more.
+            return
+
+    async def _under_lease(self, hold: LeaseHold) -> Refreshed | Busy:
+        for _ in range(INTENT_TRIES):
+            grant = await self._settled()
+            if grant is None:
+                return Refreshed(None)
+            step = self._decide(grant)
+            if not isinstance(step, RefreshNow):
+                return Refreshed(grant)
+            begun = await self._begin(grant, step)
+            if begun is not None:
+                return Refreshed(await self._attempt(begun, hold))
+        return Busy()
+
+    async def _settled(self) -> Grant | None:
+        """The facts, re-read under the lease, with the attempt of a holder that is gone settled."""
+        grant = await self._tools.journal.load(self._server)
+        if grant is None or grant.attempt is None:
+            return grant
+        if grant.attempt.answer is not None:
+            return await self._conclude(grant, grant.attempt, grant.attempt.answer)
+        orphaned = AttemptOrphaned(grant.attempt.attempt_id, self._tools.clock.now())
+        return await self._tools.journal.append(grant, orphaned)
+
+    async def _begin(self, grant: Grant, step: RefreshNow) -> Grant | None:
+        """The intent, stored on exactly the facts it was decided on; None if they moved."""
+        token = grant.tokens.refresh_token
+        attempt = Attempt(
+            attempt_id=self._tools.new_attempt_id(),
+            begun_at=self._tools.clock.now(),
+            generation=grant.generation,
+            fingerprint=token.fingerprint if token else "",
+            holder=self._tools.holder,
+            cause=step.cause,
+        )
+        return await self._tools.journal.try_append(grant, AttemptBegan(attempt))
+
+    async def _attempt(self, grant: Grant, hold: LeaseHold) -> Grant:
+        attempt = grant.attempt
+        if attempt is None:
+            raise AssertionError("an attempt was just begun")
+        tools, began = self._tools, self._tools.clock.elapsed()
+        retry = grant.failures.count if grant.failures else 0
+        tools.publisher.publish(
+            RefreshAttempted(
+                grant.server, attempt.attempt_id, grant.generation, retry, attempt.cause
+            )
+        )
+        sender = _Sender(tools, grant, attempt.attempt_id, hold)
+        try:
+            answer = await tools.provider.present(grant, before_send=sender.before_send)
+        except NotSending as called_off:
+            failure = RefreshFailure(FailureKind.NOT_SENT, called_off.message)
+            return await self._fail(sender.grant, attempt, failure, began)
+        if isinstance(answer, RefreshFailure):
+            return await self._fail(sender.grant, attempt, answer, began)
+        stored = await tools.journal.append_at_any_cost(
+            sender.grant, AnswerArrived(attempt.attempt_id, answer)
+        )
+        return await self._conclude(stored, attempt, answer, began)
+
+    async def _conclude(
+        self, grant: Grant, attempt: Attempt, answer: Secret, began: timedelta | None = None
+    ) -> Grant:
+        """Read a stored answer and store what it means. `began` None: another process asked."""
+        tools, now = self._tools, self._tools.clock.now()
+        outcome = tools.provider.read(grant, answer, now)
+        match outcome:
+            case Issued(tokens):
+                issued = TokensIssued(attempt.attempt_id, attempt.generation, tokens, now)
+                stored = await tools.journal.append_at_any_cost(grant, issued)
+                self._publish_success(stored, attempt, began)
+                return stored
+            case OtherVariant(variant):
+                refused = RefreshFailure(
+                    FailureKind.TRANSIENT, f"the provider wants the request {variant.value}"
+                )
+                self._publish_failure(grant, attempt, refused, began)
+                learned = VariantLearned(attempt.attempt_id, variant, now)
+                return await tools.journal.append_at_any_cost(grant, learned)
+            case RefreshFailure():
+                return await self._fail(grant, attempt, outcome, began)
+            case _:
+                assert_never(outcome)
+
+    async def _fail(
+        self, grant: Grant, attempt: Attempt, failure: RefreshFailure, began: timedelta | None
+    ) -> Grant:
+        self._publish_failure(grant, attempt, failure, began)
+        event = RefreshFailed(attempt.attempt_id, failure, self._tools.clock.now())
+        return await self._tools.journal.append_at_any_cost(grant, event)
+
+    def _publish_success(self, stored: Grant, attempt: Attempt, began: timedelta | None) -> None:
+        self._tools.publisher.publish(
+            RefreshSucceeded(
+                self._server,
+                attempt.attempt_id,
+                stored.generation,
+                self._since(began),
+                stored.tokens.expires_at,
+            )
+        )
+
+    def _publish_failure(
+        self, grant: Grant, attempt: Attempt, failure: RefreshFailure, began: timedelta | None
+    ) -> None:
+        self._tools.publisher.publish(
+            RefreshFailedNotice(
+                self._server, attempt.attempt_id, grant.generation, self._since(began), failure
+            )
+        )
+
+    def _since(self, began: timedelta | None) -> timedelta:
+        return timedelta(0) if began is None else self._tools.clock.elapsed() - began
+
+
+class _Sender:
+    """Stands between the connection and the first byte: the last moment to call it off."""
+
+    def __init__(self, tools: RefreshTools, grant: Grant, attempt_id: str, hold: LeaseHold) -> None:
+        self.grant = grant
+        self._tools = tools
+        self._attempt_id = attempt_id
+        self._hold = hold
+
+    async def before_send(self) -> None:
+        """Store that the token is about to be spent. Raises NotSending, StoreUnavailable."""
+        left = self._hold.until - self._tools.clock.elapsed()
+        if left < self._tools.policy.answer_timeout:
+            raise NotSending("called off before sending: the lease would end before the answer")
+        if not self._tools.may_send():
+            raise NotSending("called off before sending: mcpproxy is stopping")
+        self.grant = await self._tools.journal.append(self.grant, SendingBegan(self._attempt_id))
+        attempt = self.grant.attempt
+        if attempt is None or attempt.attempt_id != self._attempt_id:
+            raise NotSending("called off before sending: another holder took the refresh over")

@@ -1,0 +1,383 @@
+"""One loop that keeps every grant alive, and the tokens it hands out.
+
+Law: the loop asks `plan` what is due; anything that changes facts pokes it. No sleep is trusted
+for longer than 30 s, a cheap look at the clocks each second notices suspended time, and callers
+only ever wait: none of them can start a second refresh or cancel the one in flight.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mcpproxy.core.errors import (
+    LoginRequired,
+    RefreshPending,
+    StoreError,
+    StoreUnavailable,
+    UnknownServer,
+)
+from mcpproxy.core.events import TokenAccepted, TokenRejected
+from mcpproxy.core.health import countdown, rfc3339
+from mcpproxy.core.lifecycle import (
+    AwaitLogin,
+    Plan,
+    RefreshNow,
+    WaitUntil,
+    ending,
+    plan,
+)
+from mcpproxy.core.model import Grant, Secret, StoreTrouble
+from mcpproxy.core.notices import (
+    LoginLost,
+    RefreshScheduled,
+    RetryScheduled,
+    StoreTroubled,
+    Woke,
+)
+from mcpproxy.core.policy import is_alive
+from mcpproxy.custody.journal import Superseded
+from mcpproxy.custody.refresh import Busy, Refresh, RefreshTools
+from mcpproxy.custody.wake import WakeWatch
+
+TICK: Final = timedelta(seconds=1)
+"""How often the clocks are looked at, and the finest grain of 'due'."""
+
+REREAD_EVERY: Final = timedelta(seconds=30)
+"""How often the store is re-read for what other processes wrote; no sleep is trusted longer."""
+
+BUSY_PAUSE: Final = timedelta(milliseconds=500)
+STORE_PAUSE: Final = timedelta(seconds=10)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is in memory about one server's grant; the store has the truth."""
+
+    grant: Grant
+    refresh: "asyncio.Task[None] | None" = None
+    not_before: timedelta = timedelta(0)
+    asked_at: datetime | None = None
+    announced: tuple[str, datetime] | None = None
+    ended: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class RefreshManager:
+    """Implements the ports TokenSource, GrantFacts and RefreshControl."""
+
+    def __init__(self, tools: RefreshTools) -> None:
+        self._tools = tools
+        self._entries: dict[str, _Entry] = {}
+        self._poke = asyncio.Event()
+        self._wake = WakeWatch(tools.clock)
+        self._loop: asyncio.Task[None] | None = None
+        self._reread_at = timedelta(0)
+        self._store_trouble: StoreTrouble | None = None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load every grant and begin. What is due is begun at once and waited for by nobody."""
+        await self._reread()
+        self._loop = asyncio.create_task(self._run(), name="refresh-manager")
+
+    async def stop(self) -> None:
+        """Let what was sent come home, then stop. Bounded by the time limits of an attempt."""
+        if self._loop is not None:
+            self._loop.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._loop
+        running = [entry.refresh for entry in self._entries.values() if entry.refresh]
+        if running:
+            policy = self._tools.policy
+            limit = policy.connect_timeout + policy.answer_timeout
+            await asyncio.wait(running, timeout=limit.total_seconds())
+
+    async def _run(self) -> None:
+        while True:
+            self._look_at_clocks()
+            if self._tools.clock.elapsed() >= self._reread_at:
+                with suppress(StoreError):
+                    await self._reread()
+            self._begin_what_is_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK.total_seconds()):
+                    await self._poke.wait()
+            self._poke.clear()
+
+    def _look_at_clocks(self) -> None:
+        woke = self._wake.look()
+        if woke is not None:
+            self._tools.publisher.publish(Woke(woke.reason, woke.slept))
+            self._reread_at = self._tools.clock.elapsed()
+
+    def _begin_what_is_due(self) -> None:
+        elapsed = self._tools.clock.elapsed()
+        for server, entry in self._entries.items():
+            if entry.refresh is not None:
+                continue
+            step = self._plan(entry.grant)
+            self._announce(entry, step)
+            if isinstance(step, RefreshNow) and elapsed >= entry.not_before:
+                entry.refresh = asyncio.create_task(
+                    self._refresh(server, entry), name=f"refresh:{server}"
+                )
+
+    async def _refresh(self, server: str, entry: _Entry) -> None:
+        clock, policy = self._tools.clock, self._tools.policy
+        began = clock.elapsed()
+        pause = policy.min_interval
+        try:
+            result = await Refresh(self._tools, server, self._plan).run()
+            self._store_works()
+            if isinstance(result, Busy):
+                pause = BUSY_PAUSE
+            elif result.grant is None:
+                if self._entries.get(server) is entry:
+                    self.forget(server)
+            else:
+                if result.grant.last_begun_at == entry.grant.last_begun_at:
+                    pause = timedelta(0)
+                self._take(result.grant)
+        except StoreError as error:
+            pause = STORE_PAUSE
+            self._store_fails(error)
+        finally:
+            entry.refresh = None
+            # Holds whatever the wall clock does: facts alone cannot see it set back.
+            entry.not_before = began + pause
+            self._signal(entry)
+
+    # --- facts ------------------------------------------------------------------------------
+
+    def grant(self, server: str) -> Grant | None:
+        entry = self._entries.get(server)
+        return entry.grant if entry else None
+
+    def woken_at(self) -> datetime | None:
+        return self._wake.woken_at
+
+    def store_trouble(self) -> StoreTrouble | None:
+        return self._store_trouble
+
+    def adopt(self, grant: Grant) -> None:
+        """A login was made: this is the server's grant now."""
+        self._take(grant)
+
+    def forget(self, server: str) -> None:
+        """The server has no grant any more."""
+        entry = self._entries.pop(server, None)
+        if entry is not None:
+            self._signal(entry)
+
+    def network_changed(self) -> None:
+        """Routes or addresses changed: failures from before are no guide any more."""
+        self._wake.mark()
+        self._poke.set()
+
+    # --- tokens -----------------------------------------------------------------------------
+
+    def peek(self, server: str, url: str) -> Secret | None:
+        entry = self._entries.get(server)
+        if entry is None or entry.grant.server_url != url or not self._is_usable(entry.grant):
+            return None
+        return entry.grant.tokens.access_token
+
+    async def token(self, server: str, url: str) -> Secret | None:
+        entry = self._entries.get(server)
+        if entry is None or entry.grant.server_url != url:
+            return None
+        return await self._usable_token(server, url)
+
+    async def challenged(self, server: str, url: str, rejected: Secret) -> Secret:
+        entry = self._entries.get(server)
+        if entry is None or entry.grant.server_url != url:
+            raise _login_required(server, "there is no login for it")
+        if entry.grant.tokens.access_token == rejected:
+            await self._reject(entry, rejected)
+        return await self._usable_token(server, url)
+
+    async def accepted(self, server: str, token: Secret) -> None:
+        entry = self._entries.get(server)
+        if entry is None or entry.grant.rejections == 0:
+            return
+        with suppress(StoreUnavailable, Superseded):
+            event = TokenAccepted(token.fingerprint)
+            self._take(await self._tools.journal.append(entry.grant, event))
+
+    async def refresh_now(self, server: str) -> Grant:
+        entry = self._entries.get(server)
+        if entry is None:
+            raise UnknownServer(
+                f"There is no login for '{server}'.",
+                next_step=f"Run `mcpproxy auth login {server}`.",
+            )
+        before = entry.grant.generation
+        entry.asked_at = self._tools.clock.now()
+        self._poke.set()
+        policy = self._tools.policy
+        limit = policy.min_interval + policy.connect_timeout + policy.answer_timeout
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit.total_seconds()):
+                while entry.grant.generation == before:
+                    self._raise_if_hopeless(server, entry)
+                    await entry.changed.wait()
+                return entry.grant
+        raise self._pending(server, entry.grant)
+
+    async def _usable_token(self, server: str, url: str) -> Secret:
+        wait = self._tools.policy.token_wait
+        deadline = self._tools.clock.elapsed() + wait
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                while True:
+                    entry = self._entries.get(server)
+                    if entry is None or entry.grant.server_url != url:
+                        raise _login_required(server, "there is no login for it")
+                    if self._is_usable(entry.grant):
+                        return entry.grant.tokens.access_token
+                    self._raise_if_late(server, entry, deadline)
+                    await entry.changed.wait()
+        except TimeoutError:
+            entry = self._entries.get(server)
+            raise self._pending(server, entry.grant if entry else None) from None
+
+    async def _reject(self, entry: _Entry, rejected: Secret) -> None:
+        """Adopt what a sibling made meanwhile, else note that this token is refused."""
+        journal = self._tools.journal
+        try:
+            stored = await journal.load(entry.grant.server)
+            if stored is None:
+                self.forget(entry.grant.server)
+            elif stored.tokens.access_token != rejected:
+                self._take(stored)
+            else:
+                event = TokenRejected(rejected.fingerprint)
+                self._take(await journal.append(stored, event))
+        except Superseded:
+            self._reread_at = self._tools.clock.elapsed()
+        except StoreUnavailable as error:
+            self._store_fails(error)
+            raise RefreshPending(
+                f"The server refused the access token of '{entry.grant.server}' and the store "
+                f"does not take writes: {error.message}",
+                retry_at=None,
+                next_step="Free the disk or fix its permissions; mcpproxy goes on by itself.",
+            ) from error
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _plan(self, grant: Grant) -> Plan:
+        entry = self._entries.get(grant.server)
+        return plan(
+            grant,
+            self._tools.clock.now(),
+            self._tools.policy,
+            woken_at=self._wake.woken_at,
+            asked_at=entry.asked_at if entry else None,
+        )
+
+    def _is_usable(self, grant: Grant) -> bool:
+        return grant.rejected is None and is_alive(grant.tokens, self._tools.clock.now())
+
+    def _raise_if_hopeless(self, server: str, entry: _Entry) -> None:
+        ended = ending(entry.grant, self._tools.clock.now())
+        if ended is not None or isinstance(self._plan(entry.grant), AwaitLogin):
+            raise _login_required(server, ended.evidence if ended else "it cannot be refreshed")
+
+    def _raise_if_late(self, server: str, entry: _Entry, deadline: timedelta) -> None:
+        """Waiting is for refreshes that can still make it in time."""
+        self._raise_if_hopeless(server, entry)
+        step = self._plan(entry.grant)
+        clock = self._tools.clock
+        if isinstance(step, WaitUntil) and step.at - clock.now() > deadline - clock.elapsed():
+            raise self._pending(server, entry.grant)
+
+    def _pending(self, server: str, grant: Grant | None) -> RefreshPending:
+        step = self._plan(grant) if grant else None
+        at = step.at if isinstance(step, WaitUntil) else None
+        reason = grant.failures.failure.detail if grant and grant.failures else "no answer yet"
+        when = f"next try at {rfc3339(at)}" if at else "a refresh is under way"
+        left = countdown(at - self._tools.clock.now()) if at else "a few seconds"
+        return RefreshPending(
+            f"The access token of '{server}' is being renewed: {reason}; {when}.",
+            retry_at=at,
+            next_step=f"Call again in {left}; no login is needed.",
+        )
+
+    def _take(self, grant: Grant) -> None:
+        entry = self._entries.get(grant.server)
+        if entry is None:
+            entry = self._entries[grant.server] = _Entry(grant)
+        elif _is_older(grant, entry.grant):
+            return  # a lagging read, or a refresh of the login before this one
+        else:
+            entry.grant = grant
+        self._note_ending(entry)
+        self._signal(entry)
+
+    def _signal(self, entry: _Entry) -> None:
+        entry.changed.set()
+        entry.changed = asyncio.Event()
+        self._poke.set()
+
+    def _note_ending(self, entry: _Entry) -> None:
+        ended = ending(entry.grant, self._tools.clock.now())
+        if ended is not None and not entry.ended:
+            self._tools.publisher.publish(
+                LoginLost(entry.grant.server, ended.verdict.value, ended.evidence)
+            )
+        entry.ended = ended is not None
+
+    def _announce(self, entry: _Entry, step: Plan) -> None:
+        """Tell when the next refresh is due, once for each time it changes."""
+        if not isinstance(step, WaitUntil) or entry.announced == (step.cause.value, step.at):
+            return
+        entry.announced = (step.cause.value, step.at)
+        grant, publish = entry.grant, self._tools.publisher.publish
+        run = grant.refusals or grant.failures
+        if run is None:
+            publish(RefreshScheduled(grant.server, grant.generation, step.at))
+        else:
+            publish(RetryScheduled(grant.server, grant.generation, run.count, step.at, run.failure))
+
+    async def _reread(self) -> None:
+        self._reread_at = self._tools.clock.elapsed() + REREAD_EVERY
+        try:
+            stored = {grant.server: grant for grant in await self._tools.journal.load_all()}
+        except StoreError as error:
+            self._store_fails(error)
+            raise
+        for server in set(self._entries) - set(stored):
+            entry = self._entries[server]
+            if entry.refresh is None:
+                self.forget(server)
+        for grant in stored.values():
+            known = self._entries.get(grant.server)
+            if known is None or known.grant != grant:
+                self._take(grant)
+
+    def _store_works(self) -> None:
+        if self._store_trouble is not None:
+            self._store_trouble = None
+            self._tools.publisher.publish(StoreTroubled(None, ""))
+
+    def _store_fails(self, error: StoreError) -> None:
+        trouble = getattr(error, "trouble", None) or StoreTrouble.UNAVAILABLE
+        if trouble is not self._store_trouble:
+            self._store_trouble = trouble
+            self._tools.publisher.publish(StoreTroubled(trouble.value, error.message))
+
+
+def _is_older(grant: Grant, known: Grant) -> bool:
+    if grant.login_id == known.login_id:
+        return grant.revision < known.revision
+    return grant.logged_in_at < known.logged_in_at
+
+
+def _login_required(server: str, why: str) -> LoginRequired:
+    return LoginRequired(
+        f"'{server}' needs a login: {why}.", next_step=f"Run `mcpproxy auth login {server}`."
+    )
