@@ -1,0 +1,217 @@
+"""What Prometheus sees: a registry of our own, fed by notices and by the facts at scrape time.
+
+Law: every metric that is registered is fed, every attempt counts wherever it began, and no label
+takes more values than its bound.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mcpproxy.core.causes import Level
+from mcpproxy.core.health import Health
+from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
+from mcpproxy.core.notices import (
+    LoginLost,
+    Notice,
+    RefreshFailedNotice,
+    RefreshSucceeded,
+    ToolCalled,
+)
+from mcpproxy.core.ports import Clock
+from mcpproxy.observability.exposition import render
+
+MAX_SERVERS: Final = 1000
+"""Servers with series of their own; those after them share one that is called `other`."""
+
+SUCCESS: Final = "success"
+FAILED_NETWORK: Final = "failed_network"
+FAILED_INVALID_GRANT: Final = "failed_invalid_grant"
+FAILED_OTHER: Final = "failed_other"
+
+STATUSES: Final = ("connected", "connecting", "disconnected", "error", "disabled", "quarantined")
+LOGIN_REASONS: Final = frozenset(
+    {"provider_ended", "lost_in_transit", "client_ended", "no_refresh_token"}
+)
+OUTCOMES: Final = frozenset({"ok", "error", "unavailable"})
+CLIENT_CODES: Final = frozenset({"invalid_client", "unauthorized_client"})
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_REFRESH_BUCKETS: Final = (0.1, 0.5, 1, 2, 5, 10, 30)
+_CALL_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """Hears notices, and reads the facts when it is asked for its text.
+
+    `healths` and `grants` are what Monitor and custody hold; `depths` are queues by name.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        healths: Callable[[], Mapping[str, Health]],
+        grants: Callable[[str], Grant | None],
+        depths: Mapping[str, Callable[[], int]],
+    ) -> None:
+        self._servers: set[str] = set()
+        self._registry = CollectorRegistry(auto_describe=False)
+        labels = ("server", "result")
+        self._refreshes = Counter(
+            "mcpproxy_oauth_refresh",
+            "OAuth token refresh attempts by their result",
+            labels,
+            registry=self._registry,
+        )
+        self._refresh_seconds = Histogram(
+            "mcpproxy_oauth_refresh_duration_seconds",
+            "Duration of OAuth token refresh attempts",
+            labels,
+            buckets=_REFRESH_BUCKETS,
+            registry=self._registry,
+        )
+        self._logins = Counter(
+            "mcpproxy_oauth_logins",
+            "Logins that ended without the user ending them; the service level",
+            ("server", "reason"),
+            registry=self._registry,
+        )
+        self._calls = Counter(
+            "mcpproxy_tool_calls",
+            "Tool calls by their outcome",
+            ("server", "outcome"),
+            registry=self._registry,
+        )
+        self._call_seconds = Histogram(
+            "mcpproxy_tool_call_duration_seconds",
+            "Duration of tool calls",
+            ("server", "outcome"),
+            buckets=_CALL_BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(_Facts(clock, healths, grants, depths, self._label))
+
+    def hear(self, notice: Notice) -> None:
+        """Count what happened."""
+        match notice:
+            case RefreshSucceeded(server=server, duration=duration):
+                labels = (self._label(server), SUCCESS)
+                self._refreshes.labels(*labels).inc()
+                self._refresh_seconds.labels(*labels).observe(duration.total_seconds())
+            case RefreshFailedNotice(server=server, duration=duration, failure=failure):
+                labels = (self._label(server), refresh_result(failure))
+                self._refreshes.labels(*labels).inc()
+                self._refresh_seconds.labels(*labels).observe(duration.total_seconds())
+            case LoginLost(server=server, reason=reason):
+                reason = reason if reason in LOGIN_REASONS else "other"
+                self._logins.labels(self._label(server), reason).inc()
+            case ToolCalled(server=server, outcome=outcome, duration=duration):
+                labels = (self._label(server), outcome if outcome in OUTCOMES else "error")
+                self._calls.labels(*labels).inc()
+                self._call_seconds.labels(*labels).observe(duration.total_seconds())
+            case _:
+                pass
+
+    def text(self) -> str:
+        """The Prometheus text format, version 0.0.4."""
+        return render(self._registry.collect())
+
+    def _label(self, server: str) -> str:
+        if server in self._servers:
+            return server
+        if len(self._servers) >= MAX_SERVERS or not _NAME.fullmatch(server):
+            return "other"
+        self._servers.add(server)
+        return server
+
+
+def refresh_result(failure: RefreshFailure) -> str:
+    """The `result` label of a failed refresh.
+
+    The network's fault when nothing of an answer came; the grant's when the provider refused it.
+    """
+    match failure.kind:
+        case FailureKind.REFUSED:
+            return FAILED_OTHER if failure.code in CLIENT_CODES else FAILED_INVALID_GRANT
+        case FailureKind.NOT_SENT:
+            return FAILED_NETWORK
+        case FailureKind.TRANSIENT | FailureKind.UNKNOWN:
+            return FAILED_NETWORK if failure.status is None else FAILED_OTHER
+
+
+class _Facts(Collector):
+    """Gauges that are true at the moment of the scrape."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        healths: Callable[[], Mapping[str, Health]],
+        grants: Callable[[str], Grant | None],
+        depths: Mapping[str, Callable[[], int]],
+        label: Callable[[str], str],
+    ) -> None:
+        self._clock = clock
+        self._started = clock.elapsed()
+        self._healths = healths
+        self._grants = grants
+        self._depths = depths
+        self._label = label
+
+    def collect(self) -> Iterator[Metric]:
+        healths = self._healths()
+        uptime = self._clock.elapsed() - self._started
+        yield GaugeMetricFamily(
+            "mcpproxy_uptime_seconds", "Seconds since the start", round(uptime.total_seconds(), 3)
+        )
+        yield _counted(
+            "mcpproxy_servers",
+            "Servers by their state",
+            "state",
+            STATUSES,
+            (health.status for health in healths.values()),
+        )
+        yield _counted(
+            "mcpproxy_servers_health",
+            "Servers by their health",
+            "level",
+            tuple(level.value for level in Level),
+            (health.level.value for health in healths.values()),
+        )
+        yield self._expiries(healths)
+        depth = GaugeMetricFamily(
+            "mcpproxy_queue_depth", "Entries that wait in a queue", labels=["queue"]
+        )
+        for name, measure in self._depths.items():
+            depth.add_metric([name], measure())
+        yield depth
+
+    def _expiries(self, servers: Iterable[str]) -> Metric:
+        family = GaugeMetricFamily(
+            "mcpproxy_oauth_token_expiry_seconds",
+            "Seconds until the access token expires; negative when it has",
+            labels=["server"],
+        )
+        now = self._clock.now()
+        for server in servers:
+            grant = self._grants(server)
+            label = self._label(server)
+            if grant is not None and grant.tokens.expires_at is not None and label != "other":
+                left = grant.tokens.expires_at - now
+                family.add_metric([label], round(left.total_seconds(), 3))
+        return family
+
+
+def _counted(
+    name: str, text: str, label: str, known: Iterable[str], found: Iterable[str]
+) -> Metric:
+    counts = dict.fromkeys(known, 0)
+    for value in found:
+        counts[value] += 1
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family

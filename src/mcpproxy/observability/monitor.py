@@ -1,0 +1,150 @@
+"""From facts to health, for every server, for every surface.
+
+Law: nobody else calls `assess` on live facts; what one surface shows of a server, all show. A
+change is published within a second of the fact.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from mcpproxy.core.errors import UnknownServer
+from mcpproxy.core.health import Health, Snapshot, assess
+from mcpproxy.core.model import Connection
+from mcpproxy.core.notices import Notice, ServersChanged
+from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
+from mcpproxy.core.ports import (
+    Clock,
+    ConnectionFacts,
+    GrantFacts,
+    LoginFlow,
+    Publisher,
+    UpstreamDirectory,
+)
+
+LOOK_EVERY: Final = timedelta(seconds=1)
+"""Facts such as an expired token change without a notice; a second is what users are promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a list of servers would show, countdowns apart."""
+
+    status: str
+    admin_state: str
+    cause: str
+    action: str
+    connection: Connection
+    generation: int
+    failures: int
+    refusals: int
+
+
+class Monitor:
+    """Healths of all configured servers, now; and a watch that publishes when one changes."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        directory: UpstreamDirectory,
+        grants: GrantFacts,
+        connections: ConnectionFacts,
+        pending_login: Callable[[str], LoginFlow | None],
+        publisher: Publisher,
+        policy: RefreshPolicy = DEFAULT_POLICY,
+        *,
+        zone: tzinfo | None = None,
+    ) -> None:
+        """`zone` is for times of day; None is the machine's own."""
+        self._clock = clock
+        self._directory = directory
+        self._grants = grants
+        self._connections = connections
+        self._pending_login = pending_login
+        self._publisher = publisher
+        self._policy = policy
+        self._zone = zone
+        self._nudged = asyncio.Event()
+
+    def health(self, server: str) -> Health:
+        """Raises UnknownServer."""
+        return self._assess(self.snapshot(server), self._clock.now())
+
+    def healths(self) -> Mapping[str, Health]:
+        """Every configured server's, sorted by name."""
+        now = self._clock.now()
+        return {
+            name: self._assess(self.snapshot(name), now)
+            for name in sorted(self._directory.upstreams())
+        }
+
+    def snapshot(self, server: str) -> Snapshot:
+        """The facts themselves. Raises UnknownServer."""
+        upstream = self._directory.upstreams().get(server)
+        if upstream is None:
+            raise UnknownServer(
+                f"There is no server named {server!r}.",
+                next_step="`mcpproxy upstream list` shows the names.",
+            )
+        flow = self._pending_login(server)
+        return Snapshot(
+            enabled=upstream.enabled,
+            quarantined=upstream.quarantined,
+            connection=self._connections.connection(server),
+            grant=self._grants.grant(server),
+            login_until=flow.expires_at if flow else None,
+            store_trouble=self._grants.store_trouble(),
+            woken_at=self._grants.woken_at(),
+        )
+
+    def hear(self, notice: Notice) -> None:
+        """Something happened: look at once instead of within the second."""
+        if not isinstance(notice, ServersChanged):
+            self._nudged.set()
+
+    async def run(self) -> None:
+        """Publish changes for ever; ends by cancellation."""
+        shown = self._shown()
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass
+            self._nudged.clear()
+            shown = self._publish_changes(shown)
+
+    def _publish_changes(self, before: Mapping[str, _Shown]) -> Mapping[str, _Shown]:
+        after = self._shown()
+        for server in sorted(before.keys() | after.keys()):
+            old, new = before.get(server), after.get(server)
+            if old == new:
+                continue
+            reason = "removed" if new is None else "added" if old is None else new.cause
+            self._publisher.publish(ServersChanged(server, reason))
+        return after
+
+    def _shown(self) -> Mapping[str, _Shown]:
+        now = self._clock.now()
+        shown = {}
+        for server in self._directory.upstreams():
+            snapshot = self.snapshot(server)
+            health = self._assess(snapshot, now)
+            grant = snapshot.grant
+            shown[server] = _Shown(
+                status=health.status,
+                admin_state=health.admin_state,
+                cause=health.cause,
+                action=health.action,
+                connection=snapshot.connection,
+                generation=grant.generation if grant else 0,
+                failures=grant.failures.count if grant and grant.failures else 0,
+                refusals=grant.refusals.count if grant and grant.refusals else 0,
+            )
+        return shown
+
+    def _assess(self, snapshot: Snapshot, now: datetime) -> Health:
+        zone = self._zone or now.astimezone().tzinfo
+        return assess(snapshot, now, self._policy, zone=zone)

@@ -1,0 +1,155 @@
+"""The log messages of a login's life, written from notices.
+
+Law: the five refresh messages are word for word what users grep for, and true: "succeeded" is
+written only for a notice that says a token was issued and stored.
+"""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import structlog
+
+from mcpproxy.core.health import rfc3339
+from mcpproxy.core.model import RefreshFailure
+from mcpproxy.core.notices import (
+    ConfigReloaded,
+    LoggedOut,
+    LoginBegan,
+    LoginFailed,
+    LoginLost,
+    LoginSucceeded,
+    Notice,
+    RefreshAttempted,
+    RefreshFailedNotice,
+    RefreshScheduled,
+    RefreshSucceeded,
+    RetryScheduled,
+    ServersChanged,
+    StoreTroubled,
+    ToolCalled,
+    Woke,
+)
+
+SCHEDULED = "OAuth token refresh scheduled"
+ATTEMPT = "OAuth token refresh attempt"
+SUCCEEDED = "OAuth token refresh succeeded"
+FAILED = "OAuth token refresh failed"
+RETRY_SCHEDULED = "OAuth token refresh retry scheduled"
+
+
+class RefreshLog:
+    """Hears notices and writes them to the log."""
+
+    def __init__(self) -> None:
+        self._oauth = structlog.stdlib.get_logger("mcpproxy.oauth")
+        self._system = structlog.stdlib.get_logger("mcpproxy.system")
+
+    def hear(self, notice: Notice) -> None:
+        match notice:
+            case (
+                RefreshScheduled()
+                | RefreshAttempted()
+                | RefreshSucceeded()
+                | RefreshFailedNotice()
+                | RetryScheduled()
+            ):
+                self._refresh(notice)
+            case LoginBegan() | LoginSucceeded() | LoginFailed() | LoggedOut() | LoginLost():
+                self._login(notice)
+            case Woke(reason, slept):
+                self._system.info("Machine woke", reason=reason, slept=_seconds(slept))
+            case ConfigReloaded(changed):
+                self._system.info("Configuration reloaded", changed=", ".join(changed) or "nothing")
+            case StoreTroubled(None, detail):
+                self._system.info("Store takes writes again", detail=detail)
+            case StoreTroubled(trouble, detail):
+                self._system.error("Store does not take writes", trouble=trouble, detail=detail)
+            case ServersChanged(server, reason):
+                self._system.debug("Server changed", server=server, reason=reason)
+            case ToolCalled(server, tool, outcome, duration):
+                self._system.debug(
+                    "Tool called",
+                    server=server,
+                    tool=tool,
+                    outcome=outcome,
+                    duration=_seconds(duration),
+                )
+            case _:
+                assert_never(notice)
+
+    def _refresh(
+        self,
+        notice: RefreshScheduled
+        | RefreshAttempted
+        | RefreshSucceeded
+        | RefreshFailedNotice
+        | RetryScheduled,
+    ) -> None:
+        log = self._oauth.bind(server=notice.server, generation=notice.generation)
+        match notice:
+            case RefreshScheduled():
+                log.info(SCHEDULED, next_at=rfc3339(notice.at))
+            case RefreshAttempted():
+                log.info(
+                    ATTEMPT,
+                    attempt=notice.attempt_id,
+                    retry=notice.retry,
+                    cause=notice.cause.value,
+                )
+            case RefreshSucceeded():
+                log.info(
+                    SUCCEEDED,
+                    attempt=notice.attempt_id,
+                    duration=_seconds(notice.duration),
+                    expires_at=_time(notice.expires_at),
+                )
+            case RefreshFailedNotice():
+                log.warning(
+                    FAILED,
+                    attempt=notice.attempt_id,
+                    duration=_seconds(notice.duration),
+                    error=error_code(notice.failure),
+                    detail=notice.failure.detail,
+                )
+            case RetryScheduled():
+                log.info(
+                    RETRY_SCHEDULED,
+                    retry=notice.retry,
+                    next_at=rfc3339(notice.at),
+                    error=error_code(notice.failure),
+                )
+            case _:
+                assert_never(notice)
+
+    def _login(
+        self, notice: LoginBegan | LoginSucceeded | LoginFailed | LoggedOut | LoginLost
+    ) -> None:
+        log = self._oauth.bind(server=notice.server)
+        match notice:
+            case LoginBegan(_, flow_id):
+                log.info("OAuth login started", flow=flow_id)
+            case LoginSucceeded(_, flow_id, expires_at):
+                log.info("OAuth login succeeded", flow=flow_id, expires_at=_time(expires_at))
+            case LoginFailed(_, flow_id, code, message):
+                log.warning("OAuth login failed", flow=flow_id, error=code, detail=message)
+            case LoggedOut():
+                log.info("OAuth logged out")
+            case LoginLost(_, reason, evidence):
+                log.warning("OAuth login required", reason=reason, evidence=evidence)
+            case _:
+                assert_never(notice)
+
+
+def error_code(failure: RefreshFailure) -> str:
+    """The provider's OAuth code, else its HTTP status, else the class of the failure."""
+    if failure.code:
+        return failure.code
+    return f"http_{failure.status}" if failure.status else failure.kind.value
+
+
+def _seconds(duration: timedelta) -> float:
+    return round(duration.total_seconds(), 3)
+
+
+def _time(at: datetime | None) -> str:
+    return rfc3339(at) if at else "unknown"
