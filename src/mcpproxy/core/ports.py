@@ -404,6 +404,12 @@ class RefreshControl(Protocol):
         ...
 
 
+class UpstreamLog(Protocol):
+    """Where the gateway writes what an upstream said or did; never blocks, never raises."""
+
+    def write(self, server: str, line: str) -> None: ...
+
+
 class LogLines(Protocol):
     """An upstream's own log: what it wrote to stderr and what happened to its connection."""
 
