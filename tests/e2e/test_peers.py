@@ -10,11 +10,12 @@ import httpx2
 import pytest
 
 from tests.peers import environment, everything, time_server
-from tests.peers.browser import Landing, log_in_django, log_in_oidc
+from tests.peers.browser import Landing, approve_device_oidc, log_in_django, log_in_oidc
 from tests.peers.django_oauth_toolkit import DjangoProvider
 from tests.peers.everything import EverythingServer
+from tests.peers.forms import log_in_by_forms
 from tests.peers.mcp_client import connect, connect_stdio, text
-from tests.peers.oauth_client import Callback, OAuthClient, discover
+from tests.peers.oauth_client import DEVICE_GRANT, Callback, OAuthClient, discover
 from tests.peers.oidc_provider import OidcProvider
 from tests.peers.protected_mcp_server import ProtectedMcpServer
 from tests.peers.record import fingerprint
@@ -37,6 +38,11 @@ class LoggedIn:
     @property
     def refresh_token(self) -> str:
         return str(self.tokens["refresh_token"])
+
+
+async def by_forms(page_url: str) -> Landing:
+    """A login where it is only the beginning: the same pages, without a browser."""
+    return log_in_by_forms(page_url)
 
 
 async def log_in(
@@ -103,13 +109,13 @@ async def test_oidc_rotates_and_the_reuse_of_a_spent_token_ends_the_grant(
 
 
 async def test_oidc_keeps_grants_and_clients_when_it_is_killed(oidc: OidcProvider) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     oidc.restart()
     assert login.client.refresh(login.refresh_token).status_code == 200
 
 
 async def test_oidc_faults_before_the_work_spend_nothing(oidc: OidcProvider) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     oidc.fault("status", status=503, headers={"Retry-After": "7"}, times=2)
     for _ in range(2):
         refused = login.client.refresh(login.refresh_token)
@@ -124,7 +130,7 @@ async def test_oidc_faults_before_the_work_spend_nothing(oidc: OidcProvider) -> 
 
 @pytest.mark.parametrize("action", ["drop", "cut"])
 async def test_oidc_faults_after_the_work_spend_the_token(oidc: OidcProvider, action: str) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     oidc.fault(action, when="after")
     with pytest.raises(httpx2.TransportError):
         login.client.refresh(login.refresh_token)
@@ -134,7 +140,7 @@ async def test_oidc_faults_after_the_work_spend_the_token(oidc: OidcProvider, ac
 
 
 async def test_oidc_can_leave_members_out_of_an_answer(oidc: OidcProvider) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     oidc.fault("edit", remove=["expires_in"], set={"extra": 1})
     answer = login.client.refresh(login.refresh_token).json()
     assert "expires_in" not in answer
@@ -142,7 +148,7 @@ async def test_oidc_can_leave_members_out_of_an_answer(oidc: OidcProvider) -> No
 
 
 async def test_oidc_users_and_administrators_can_end_things(oidc: OidcProvider) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     assert oidc.revoke_grants()
     assert login.client.refresh(login.refresh_token).json()["error"] == "invalid_grant"
     oidc.forget_client(login.client.client_id)
@@ -151,10 +157,26 @@ async def test_oidc_users_and_administrators_can_end_things(oidc: OidcProvider) 
 
 
 async def test_oidc_revokes_on_request(oidc: OidcProvider) -> None:
-    login = await log_in(oidc.issuer, log_in_oidc, scope=OIDC_SCOPE)
+    login = await log_in(oidc.issuer, by_forms, scope=OIDC_SCOPE)
     assert login.client.revoke(login.refresh_token).status_code == 200
     assert login.client.refresh(login.refresh_token).json()["error"] == "invalid_grant"
     assert oidc.requests()[-2].path == "/token/revocation"
+
+
+async def test_oidc_lets_a_device_in(oidc: OidcProvider) -> None:
+    client = OAuthClient.register(
+        discover(oidc.issuer),
+        "http://127.0.0.1/callback",
+        scope=OIDC_SCOPE,
+        grant_types=["authorization_code", "refresh_token", DEVICE_GRANT],
+    )
+    started = client.begin_device(scope=OIDC_SCOPE, resource=RESOURCE)
+    waiting = client.poll_device(started["device_code"])
+    assert waiting.json()["error"] == "authorization_pending"
+    landing = await approve_device_oidc(started["verification_uri_complete"])
+    assert "success" in landing.text
+    tokens = client.poll_device(started["device_code"]).json()
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
 
 
 async def test_django_honours_a_spent_token_within_its_grace_window(
@@ -174,7 +196,7 @@ async def test_django_honours_a_spent_token_within_its_grace_window(
 
 async def test_django_without_a_grace_window_ends_the_grant_on_reuse(tmp_path: Path) -> None:
     with DjangoProvider(tmp_path, grace_period=0) as strict:
-        login = await log_in(strict.issuer, log_in_django, scope="mcp")
+        login = await log_in(strict.issuer, by_forms, scope="mcp")
         second = login.client.refresh(login.refresh_token).json()
         strict.restart()
         reused = login.client.refresh(login.refresh_token)
@@ -188,7 +210,6 @@ async def test_the_protected_server_wants_a_token_of_its_issuer(
     kind: str, oidc: OidcProvider, django: DjangoProvider, tmp_path: Path
 ) -> None:
     provider = oidc if kind == "oidc" else django
-    in_browser = log_in_oidc if kind == "oidc" else log_in_django
     scope = OIDC_SCOPE if kind == "oidc" else "mcp"
     with ProtectedMcpServer(tmp_path, provider) as server:
         async with httpx2.AsyncClient(trust_env=False) as http:
@@ -199,7 +220,7 @@ async def test_the_protected_server_wants_a_token_of_its_issuer(
         assert metadata["resource"] == server.url
         assert metadata["authorization_servers"] == [provider.issuer]
 
-        login = await log_in(provider.issuer, in_browser, scope=scope, resource=server.url)
+        login = await log_in(provider.issuer, by_forms, scope=scope, resource=server.url)
         for mode in ("auto", "legacy"):
             async with connect(server.url, token=login.access_token, mode=mode) as client:
                 who = json.loads(text(await client.call_tool("whoami", {})))

@@ -80,6 +80,19 @@ async def page() -> AsyncIterator[Page]:
 async def sign_in_oidc(opened: Page, page_url: str, user: str) -> Landing:
     """oidc-provider's pages: a login form, then a consent form, each only if it is shown."""
     await opened.goto(page_url)
+    return await _sign_in_and_consent(opened, user)
+
+
+async def approve_device(opened: Page, verification_uri_complete: str, user: str) -> Landing:
+    """oidc-provider's device pages: is this the code you see, then the usual ones."""
+    await opened.goto(verification_uri_complete)
+    confirm = "button[form='op.deviceConfirmForm']:not([name=abort])"
+    await opened.wait_for_selector(confirm)  # the first page sends itself on by script
+    await _submit(opened, confirm)
+    return await _sign_in_and_consent(opened, user)
+
+
+async def _sign_in_and_consent(opened: Page, user: str) -> Landing:
     if await opened.locator("input[name=login]").count():
         await opened.fill("input[name=login]", user)
         await opened.fill("input[name=password]", PASSWORD)
@@ -120,6 +133,12 @@ async def log_in_django(page_url: str, user: str = "alice") -> Landing:
     """Open `page_url` in a fresh browser and do all that the Django site asks of `user`."""
     async with page() as opened:
         return await sign_in_django(opened, page_url, user)
+
+
+async def approve_device_oidc(verification_uri_complete: str, user: str = "alice") -> Landing:
+    """Open the device page in a fresh browser and let the waiting device in as `user`."""
+    async with page() as opened:
+        return await approve_device(opened, verification_uri_complete, user)
 
 
 PEOPLE: dict[str, Callable[[str, str], Awaitable[Landing]]] = {

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 PAGE = b"<!doctype html><title>Done</title><p id=done>Login received.</p>"
 
 
@@ -134,6 +135,19 @@ class OAuthClient:
             "code_verifier": login.verifier,
         }
         return self._token_request(form, resource)
+
+    def begin_device(self, *, scope: str, resource: str | None = None) -> dict[str, Any]:
+        """Ask for a device code (RFC 8628); the answer names the page that a person must open."""
+        form = {"scope": scope, **({"resource": resource} if resource else {})}
+        with http() as client:
+            endpoint = self.metadata["device_authorization_endpoint"]
+            answer = client.post(endpoint, data=self._with_client(form))
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def poll_device(self, device_code: str) -> httpx2.Response:
+        return self._token_request({"grant_type": DEVICE_GRANT, "device_code": device_code}, None)
 
     def refresh(self, refresh_token: str, resource: str | None = None) -> httpx2.Response:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
