@@ -56,7 +56,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class RefreshTools:
-    """What a refresh works with. `new_attempt_id` is unique for ever; `holder` names this process."""
+    """What a refresh works with. `new_attempt_id` is unique for ever; `holder` is this process."""
 
     journal: Journal
     lease: Lease

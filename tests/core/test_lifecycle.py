@@ -1,0 +1,361 @@
+"""What happened to a grant, and what is due from it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpproxy.core.events import (
+    AnswerArrived,
+    AttemptBegan,
+    AttemptOrphaned,
+    GrantEvent,
+    RefreshFailed,
+    SendingBegan,
+    TokenAccepted,
+    TokenRejected,
+    TokensIssued,
+    VariantLearned,
+)
+from mcpproxy.core.lifecycle import (
+    AwaitLogin,
+    Plan,
+    RefreshNow,
+    Rest,
+    WaitUntil,
+    ending,
+    evolve,
+    plan,
+)
+from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshCause, Secret, Variant, Verdict
+from mcpproxy.core.policy import calculate_backoff
+from tests.builders import NOW, a_failure, a_grant, a_token_set, an_attempt
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+def fail(grant: Grant, at_seconds: float, kind: FailureKind, **kwargs: object) -> Grant:
+    """One whole attempt that began at NOW + at_seconds and failed a second later."""
+    begun_at = NOW + at_seconds * SECOND
+    attempt = an_attempt(int(at_seconds) + 1, begun_at=begun_at, generation=grant.generation)
+    failure = a_failure(kind, **kwargs)  # type: ignore[arg-type]
+    begun = evolve(grant, AttemptBegan(attempt))
+    return evolve(begun, RefreshFailed(attempt.attempt_id, failure, begun_at + SECOND))
+
+
+def due_in(step: Plan) -> float:
+    assert isinstance(step, WaitUntil), step
+    return (step.at - NOW).total_seconds()
+
+
+# --- when it is due ---------------------------------------------------------------------------
+
+
+def test_a_fresh_grant_waits_for_four_fifths_of_its_life() -> None:
+    step = plan(a_grant(), NOW)
+    assert step == WaitUntil(NOW + timedelta(minutes=48), RefreshCause.SCHEDULED)
+
+
+def test_a_refresh_that_was_slept_through_is_due_at_once() -> None:
+    assert plan(a_grant(), NOW + 8 * HOUR) == RefreshNow(RefreshCause.EXPIRED)
+
+
+def test_a_token_of_unknown_life_rests_until_somebody_refuses_it() -> None:
+    grant = a_grant(tokens=a_token_set(life=None))
+    assert plan(grant, NOW + 1000 * HOUR) == Rest()
+    rejected = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+    assert plan(rejected, NOW + HOUR) == RefreshNow(RefreshCause.CHALLENGED)
+
+
+def test_a_five_second_token_is_not_refreshed_more_often_than_every_ten_seconds() -> None:
+    grant = a_grant(tokens=a_token_set(life=5 * SECOND), last_begun_at=NOW)
+    assert due_in(plan(grant, NOW + 4 * SECOND)) == 10
+
+
+def test_an_open_attempt_is_due_for_whoever_gets_the_lease() -> None:
+    grant = evolve(a_grant(), AttemptBegan(an_attempt()))
+    assert plan(grant, NOW) == RefreshNow(RefreshCause.RECOVERY)
+
+
+def test_retries_wait_as_the_sequence_says_counted_from_their_begin() -> None:
+    grant, at, waits = a_grant(), 0.0, []
+    for _ in range(7):
+        grant = fail(grant, at, FailureKind.TRANSIENT)
+        next_at = due_in(plan(grant, NOW + (at + 1) * SECOND))
+        waits.append(next_at - at)
+        at = next_at
+    assert waits == [10, 20, 40, 80, 160, 300, 300]
+
+
+def test_retries_go_on_for_ever_and_never_end_the_grant() -> None:
+    grant = a_grant()
+    for n in range(2000):
+        grant = fail(grant, n * 300, FailureKind.TRANSIENT)
+    later = NOW + 2000 * 300 * SECOND
+    assert ending(grant, later) is None
+    assert plan(grant, later) == RefreshNow(RefreshCause.RETRY)
+
+
+def test_retry_after_is_honoured_up_to_its_cap_even_by_a_wake() -> None:
+    asked = NOW + 120 * SECOND
+    grant = fail(a_grant(), 0, FailureKind.TRANSIENT, retry_at=asked)
+    woken = NOW + 5 * SECOND
+    assert due_in(plan(grant, NOW + 6 * SECOND, woken_at=woken)) == 120
+    absurd = fail(a_grant(), 0, FailureKind.TRANSIENT, retry_at=NOW + 9000 * HOUR)
+    assert due_in(plan(absurd, NOW + 6 * SECOND)) == 3600
+
+
+def test_a_wake_retries_at_once_but_never_within_ten_seconds_of_the_last_attempt() -> None:
+    grant = a_grant()
+    for n, at in enumerate((0, 10, 30, 70, 150, 310)):
+        grant = fail(grant, at, FailureKind.NOT_SENT)
+        assert grant.failures is not None
+        assert grant.failures.count == n + 1
+    woken = NOW + 330 * SECOND
+    assert plan(grant, woken, woken_at=woken) == RefreshNow(RefreshCause.RETRY)
+    assert due_in(plan(grant, NOW + 312 * SECOND, woken_at=NOW + 311 * SECOND)) == 320
+
+
+def test_an_unanswered_refresh_is_sent_again_inside_the_replay_window() -> None:
+    grant = fail(a_grant(), 0, FailureKind.UNKNOWN)
+    step = plan(grant, NOW + 2 * SECOND)
+    assert step == WaitUntil(NOW + 10 * SECOND, RefreshCause.RESEND)
+
+
+def test_somebody_asking_is_served_now_but_within_the_minimum_interval() -> None:
+    grant = a_grant(last_begun_at=NOW)
+    asked = NOW + 3 * SECOND
+    assert due_in(plan(grant, asked, asked_at=asked)) == 10
+    assert plan(grant, NOW + 11 * SECOND, asked_at=asked) == RefreshNow(RefreshCause.ASKED)
+    done = replace(grant, last_begun_at=NOW + 11 * SECOND)
+    assert due_in(plan(done, NOW + 30 * SECOND, asked_at=asked)) == 48 * 60
+
+
+# --- clocks that jump -------------------------------------------------------------------------
+
+
+def test_a_clock_set_back_a_year_delays_nothing_by_a_year() -> None:
+    back = NOW - timedelta(days=365)
+    assert plan(a_grant(last_begun_at=NOW), back) == RefreshNow(RefreshCause.SCHEDULED)
+    failing = fail(a_grant(), 0, FailureKind.TRANSIENT)
+    assert plan(failing, back) == RefreshNow(RefreshCause.RETRY)
+    refused = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    assert plan(refused, back) == RefreshNow(RefreshCause.CONFIRM)
+
+
+def test_a_clock_set_a_year_ahead_costs_one_refresh_and_no_login() -> None:
+    ahead = NOW + timedelta(days=365)
+    grant = a_grant()
+    assert plan(grant, ahead) == RefreshNow(RefreshCause.EXPIRED)
+    assert ending(grant, ahead) is None
+
+
+# --- what an outcome does ---------------------------------------------------------------------
+
+
+def test_issued_tokens_make_the_next_generation_and_clear_every_trouble() -> None:
+    grant = fail(a_grant(), 0, FailureKind.UNKNOWN)
+    attempt = an_attempt(9, begun_at=NOW + 10 * SECOND)
+    grant = evolve(grant, AttemptBegan(attempt))
+    issued = a_token_set(number=2, issued_at=NOW + 11 * SECOND)
+    grant = evolve(grant, TokensIssued(attempt.attempt_id, 1, issued, NOW + 11 * SECOND))
+    assert (grant.generation, grant.tokens, grant.attempt) == (2, issued, None)
+    assert (grant.failures, grant.refusals, grant.unanswered) == (None, None, 0)
+    assert (grant.refresh_count, grant.refreshed_at) == (1, NOW + 11 * SECOND)
+
+
+def test_a_missing_refresh_token_or_scope_in_the_answer_keeps_the_old() -> None:
+    old = replace(a_token_set(), scope="read write")
+    attempt = an_attempt()
+    grant = evolve(a_grant(tokens=old), AttemptBegan(attempt))
+    bare = a_token_set(number=2, refresh_token=None)
+    grant = evolve(grant, TokensIssued(attempt.attempt_id, 1, bare, NOW))
+    assert grant.tokens.refresh_token == Secret("refresh-1")
+    assert grant.tokens.scope == "read write"
+    assert grant.tokens.access_token == Secret("access-2")
+
+
+def test_tokens_that_come_too_late_are_kept_as_spares_and_used_when_the_current_are_refused() -> (
+    None
+):
+    grant = evolve(a_grant(generation=5), TokensIssued("old", 4, a_token_set(number=9), NOW))
+    assert grant.generation == 5
+    assert grant.tokens.access_token == Secret("access-1")
+    refused = fail(grant, 0, FailureKind.REFUSED, code="invalid_grant")
+    assert refused.tokens.refresh_token == Secret("refresh-9")
+    assert (refused.generation, refused.refusals, refused.spares) == (6, None, ())
+
+
+def test_events_of_a_superseded_attempt_change_nothing() -> None:
+    grant = evolve(a_grant(), AttemptBegan(an_attempt(2)))
+    stale: tuple[GrantEvent, ...] = (
+        SendingBegan("attempt-1"),
+        AnswerArrived("attempt-1", Secret("{}")),
+        RefreshFailed("attempt-1", a_failure(FailureKind.REFUSED), NOW),
+        VariantLearned("attempt-1", Variant.NO_RESOURCE, NOW),
+        AttemptOrphaned("attempt-1", NOW),
+    )
+    for event in stale:
+        assert evolve(grant, event) == grant
+
+
+def test_a_refusal_of_an_older_generation_says_nothing_of_the_newer() -> None:
+    begun = evolve(a_grant(), AttemptBegan(an_attempt(1, generation=1)))
+    moved = evolve(begun, TokensIssued("sibling", 1, a_token_set(number=2), NOW))
+    refused = evolve(moved, RefreshFailed("attempt-1", a_failure(FailureKind.REFUSED), NOW))
+    assert (refused.generation, refused.refusals, refused.attempt) == (2, None, None)
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind"),
+    [(Phase.CONNECTING, FailureKind.NOT_SENT), (Phase.SENDING, FailureKind.UNKNOWN)],
+)
+def test_an_orphaned_attempt_spent_the_token_only_if_it_had_begun_to_send(
+    phase: Phase, kind: FailureKind
+) -> None:
+    grant = evolve(a_grant(), AttemptBegan(replace(an_attempt(), phase=phase)))
+    grant = evolve(grant, AttemptOrphaned("attempt-1", NOW + SECOND))
+    assert grant.failures is not None
+    assert grant.failures.failure.kind is kind
+    assert due_in(plan(grant, NOW + SECOND)) == 10
+
+
+def test_a_learned_variant_is_remembered_and_tried_after_the_minimum_interval() -> None:
+    begun = evolve(a_grant(), AttemptBegan(an_attempt()))
+    grant = evolve(begun, VariantLearned("attempt-1", Variant.NO_RESOURCE, NOW))
+    assert (grant.variant, grant.attempt) == (Variant.NO_RESOURCE, None)
+    expired = replace(grant, tokens=a_token_set(issued_at=NOW - 2 * HOUR))
+    assert due_in(plan(expired, NOW + SECOND)) == 10
+
+
+# --- who may end a grant ----------------------------------------------------------------------
+
+
+def test_a_first_refusal_is_confirmed_before_it_is_believed() -> None:
+    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    assert ending(grant, NOW + SECOND) is None
+    assert plan(grant, NOW + SECOND) == WaitUntil(NOW + 10 * SECOND, RefreshCause.CONFIRM)
+
+
+def test_a_confirmed_refusal_is_the_providers_verdict_and_is_probed_once_more_then_left() -> None:
+    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_grant")
+    ended = ending(grant, NOW + 12 * SECOND)
+    assert ended is not None
+    assert (ended.verdict, ended.evidence) == (Verdict.PROVIDER_ENDED, "invalid_grant")
+    assert plan(grant, NOW + 12 * SECOND) == WaitUntil(NOW + 90 * SECOND, RefreshCause.PROBE)
+    grant = fail(grant, 90, FailureKind.REFUSED, code="invalid_grant")
+    assert plan(grant, NOW + 1000 * HOUR) == AwaitLogin()
+
+
+def test_a_refusal_stands_at_once_when_the_access_token_is_dead_too() -> None:
+    dead = a_grant(tokens=a_token_set(issued_at=NOW - 2 * HOUR))
+    refused = fail(dead, 0, FailureKind.REFUSED, code="invalid_grant")
+    ended = ending(refused, NOW + SECOND)
+    assert ended is not None
+    assert ended.verdict is Verdict.PROVIDER_ENDED
+
+
+def test_a_quiet_probe_can_revive_the_grant() -> None:
+    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_grant")
+    attempt = an_attempt(90, begun_at=NOW + 90 * SECOND)
+    grant = evolve(grant, AttemptBegan(attempt))
+    grant = evolve(grant, TokensIssued(attempt.attempt_id, 1, a_token_set(number=2), NOW))
+    assert ending(grant, NOW + 91 * SECOND) is None
+
+
+def test_a_refusal_after_a_lost_answer_is_told_as_lost_in_transit() -> None:
+    grant = fail(a_grant(), 0, FailureKind.UNKNOWN)
+    grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_grant")
+    grant = fail(grant, 20, FailureKind.REFUSED, code="invalid_grant")
+    ended = ending(grant, NOW + 21 * SECOND)
+    assert ended is not None
+    assert ended.verdict is Verdict.LOST_IN_TRANSIT
+
+
+def test_a_dead_client_registration_is_told_apart_from_a_dead_grant() -> None:
+    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_client")
+    grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_client")
+    ended = ending(grant, NOW + 21 * SECOND)
+    assert ended is not None
+    assert ended.verdict is Verdict.CLIENT_ENDED
+
+
+def test_without_a_refresh_token_the_login_ends_with_its_access_token() -> None:
+    grant = a_grant(tokens=a_token_set(refresh_token=None))
+    assert plan(grant, NOW) == Rest()
+    assert ending(grant, NOW) is None
+    assert plan(grant, NOW + HOUR) == AwaitLogin()
+    ended = ending(grant, NOW + HOUR)
+    assert ended is not None
+    assert ended.verdict is Verdict.NO_REFRESH_TOKEN
+
+
+def test_an_upstream_that_rejects_fresh_tokens_is_braked_and_forgiven_when_it_takes_one() -> None:
+    grant = a_grant()
+    for n in range(1, 5):
+        grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+        assert grant.rejections == n
+        begun_at = NOW + n * HOUR
+        attempt = an_attempt(n, begun_at=begun_at, generation=grant.generation)
+        step = plan(grant, begun_at)
+        assert step == RefreshNow(RefreshCause.CHALLENGED)
+        grant = evolve(grant, AttemptBegan(attempt))
+        tokens = a_token_set(number=n + 1, issued_at=begun_at)
+        grant = evolve(grant, TokensIssued(attempt.attempt_id, n, tokens, begun_at))
+    grant = evolve(grant, TokenRejected("access-5-but-not-really"))
+    assert grant.rejected is None
+    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+    last_begun = NOW + 4 * HOUR
+    expected = last_begun + calculate_backoff(3)
+    assert plan(grant, last_begun + SECOND) == WaitUntil(expected, RefreshCause.CHALLENGED)
+    forgiven = evolve(grant, TokenAccepted(grant.tokens.access_token.fingerprint))
+    assert (forgiven.rejected, forgiven.rejections) == (None, 0)
+
+
+# --- whatever happens -------------------------------------------------------------------------
+
+_failures = st.sampled_from([FailureKind.NOT_SENT, FailureKind.TRANSIENT, FailureKind.UNKNOWN]).map(
+    lambda kind: ("fail", kind)
+)
+_events = st.lists(
+    st.one_of(
+        _failures,
+        st.sampled_from([("issue", None), ("reject", None), ("accept", None), ("orphan", None)]),
+    ),
+    max_size=40,
+)
+
+
+@given(_events, st.integers(0, 10**7))
+def test_without_a_refusal_nothing_ever_ends_a_grant_and_something_is_always_due(
+    happenings: list[tuple[str, FailureKind | None]], later: int
+) -> None:
+    grant, seconds = a_grant(), 0.0
+    for kind, failure in happenings:
+        seconds += 60
+        at = NOW + seconds * SECOND
+        attempt = an_attempt(int(seconds), begun_at=at, generation=grant.generation)
+        generation = grant.generation
+        if kind == "fail" and failure is not None:
+            grant = fail(grant, seconds, failure)
+        elif kind == "issue":
+            grant = evolve(grant, AttemptBegan(attempt))
+            tokens = a_token_set(number=int(seconds), issued_at=at)
+            grant = evolve(grant, TokensIssued(attempt.attempt_id, generation, tokens, at))
+        elif kind == "reject":
+            grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+        elif kind == "accept":
+            grant = evolve(grant, TokenAccepted(grant.tokens.access_token.fingerprint))
+        else:
+            grant = evolve(grant, AttemptBegan(attempt))
+            grant = evolve(grant, AttemptOrphaned(attempt.attempt_id, at))
+        assert grant.generation >= generation
+        assert grant.tokens.refresh_token is not None
+    moment = NOW + (seconds + later) * SECOND
+    assert ending(grant, moment) is None
+    assert isinstance(plan(grant, moment), RefreshNow | WaitUntil)
