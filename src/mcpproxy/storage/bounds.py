@@ -1,0 +1,9 @@
+"""The bounds every engine keeps, so that no table grows for ever."""
+
+from typing import Final
+
+MAX_SET_ASIDE: Final = 8
+"""Former grants kept of one server: a person who logs in again and again still finds a week's."""
+
+MAX_PENDING_LOGINS: Final = 256
+"""Logins begun and not ended; each lives ten minutes, so a person never comes near it."""

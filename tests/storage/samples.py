@@ -1,0 +1,128 @@
+"""Grants, logins and registrations for tests of storage, and strategies that draw any of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from mcpproxy.core.model import (
+    Attempt,
+    AuthMethod,
+    ClientRegistration,
+    FailureKind,
+    FailureRun,
+    Grant,
+    Phase,
+    RefreshCause,
+    RefreshFailure,
+    Refusals,
+    RegistrationSource,
+    Secret,
+    TokenSet,
+)
+from mcpproxy.core.ports import PendingLogin
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ISSUER = "https://provider.example"
+REDIRECT = "http://127.0.0.1:41999/oauth/callback"
+CANARIES = tuple(f"canary-{number}-5f1c9e" for number in range(8))
+
+
+def a_registration(issuer: str = ISSUER, redirect_uri: str = REDIRECT) -> ClientRegistration:
+    return ClientRegistration(
+        issuer=issuer,
+        client_id="client-1",
+        source=RegistrationSource.DYNAMIC,
+        redirect_uri=redirect_uri,
+        auth_method=AuthMethod.SECRET_BASIC,
+        client_secret=Secret(CANARIES[0]),
+        registration_uri=f"{ISSUER}/register/client-1",
+        registration_token=Secret(CANARIES[1]),
+    )
+
+
+def a_token_set(mark: str = "1") -> TokenSet:
+    return TokenSet(
+        access_token=Secret(f"{CANARIES[2]}-{mark}"),
+        refresh_token=Secret(f"{CANARIES[3]}-{mark}"),
+        issued_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
+        scope="tools",
+    )
+
+
+def a_grant(server: str = "github-mcp", *, login_id: str = "login-1") -> Grant:
+    return Grant(
+        server=server,
+        server_url=f"https://{server}.example/mcp",
+        issuer=ISSUER,
+        token_endpoint=f"{ISSUER}/token",
+        client=a_registration(),
+        tokens=a_token_set(),
+        logged_in_at=NOON,
+        login_id=login_id,
+    )
+
+
+def a_grant_in_trouble(server: str = "github-mcp") -> Grant:
+    """Every optional field is set."""
+    failure = RefreshFailure(
+        FailureKind.REFUSED, "said no", code="invalid_grant", status=400, retry_at=NOON
+    )
+    return replace(
+        a_grant(server),
+        resource=f"https://{server}.example/mcp",
+        scope="tools",
+        revocation_endpoint=f"{ISSUER}/revoke",
+        refreshed_at=NOON,
+        refresh_count=3,
+        last_begun_at=NOON,
+        attempt=Attempt(
+            attempt_id="attempt-1",
+            begun_at=NOON,
+            generation=1,
+            fingerprint="01234567",
+            holder="17-abcd",
+            cause=RefreshCause.RESEND,
+            phase=Phase.SENDING,
+            answer=Secret(f'{{"access_token":"{CANARIES[4]}"}}'),
+        ),
+        failures=FailureRun(2, NOON, NOON + timedelta(microseconds=1), failure),
+        refusals=Refusals(1, NOON, NOON, failure),
+        unanswered=1,
+        rejected="89abcdef",
+        rejections=2,
+        spares=(a_token_set("spare-1"), a_token_set("spare-2")),
+    )
+
+
+def a_login(flow_id: str = "flow-1", *, state: str = "state-1") -> PendingLogin:
+    return PendingLogin(
+        flow_id=flow_id,
+        server="github-mcp",
+        server_url="https://github-mcp.example/mcp",
+        state=Secret(state),
+        code_verifier=Secret(CANARIES[5]),
+        issuer=ISSUER,
+        token_endpoint=f"{ISSUER}/token",
+        client=a_registration(),
+        authorization_url=f"{ISSUER}/authorize?state={state}",
+        redirect_uri=REDIRECT,
+        created_at=NOON,
+        expires_at=NOON + timedelta(minutes=10),
+        iss_required=True,
+        answer=Secret(CANARIES[6]),
+    )
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+_TIMES = st.datetimes(timezones=st.just(UTC))
+_SECRETS = st.builds(Secret, _TEXT)
+
+st.register_type_strategy(datetime, _TIMES)
+st.register_type_strategy(str, _TEXT)
+st.register_type_strategy(int, st.integers(0, 2**62))
+st.register_type_strategy(Secret, _SECRETS)
+ANY_GRANT = st.from_type(Grant)
+ANY_LOGIN = st.from_type(PendingLogin)
+ANY_REGISTRATION = st.from_type(ClientRegistration)
