@@ -7,6 +7,7 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from mcpproxy.core.causes import CAUSES, Level
+from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.events import TokenRejected
 from mcpproxy.core.health import Snapshot, assess, countdown, rfc3339, time_of_day
 from mcpproxy.core.lifecycle import evolve
@@ -16,7 +17,6 @@ from mcpproxy.core.model import (
     FailureKind,
     FailureRun,
     Refusals,
-    StoreTrouble,
     Trouble,
 )
 from tests.builders import NOW, a_failure, a_grant, a_token_set

@@ -31,9 +31,8 @@ McpproxyError
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
-
-from mcpproxy.core.model import StoreTrouble
 
 
 class McpproxyError(Exception):
@@ -105,6 +104,15 @@ class NotReady(McpproxyError):
     code = "not_ready"
     exit_code = 10
     http_status = 503
+
+
+class StoreTrouble(StrEnum):
+    """Why the store does not take writes. Never a reason to ask anybody to log in."""
+
+    READ_ONLY = "read_only"
+    FULL = "full"
+    UNAVAILABLE = "unavailable"
+    KEY_LOCKED = "key_locked"
 
 
 class StoreError(McpproxyError):

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from mcpproxy.core.causes import CAUSE_BY_NAME, RANK, Cause, Level
+from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, plan
 from mcpproxy.core.model import (
     Connection,
     ConnectionState,
     FailureKind,
     Grant,
-    StoreTrouble,
     Trouble,
     Verdict,
 )

@@ -308,12 +308,3 @@ class Connection:
     error: str | None = None
     retry_at: datetime | None = None
     since: datetime | None = None
-
-
-class StoreTrouble(StrEnum):
-    """Why the store does not take writes. Never a reason to ask anybody to log in."""
-
-    READ_ONLY = "read_only"
-    FULL = "full"
-    UNAVAILABLE = "unavailable"
-    KEY_LOCKED = "key_locked"

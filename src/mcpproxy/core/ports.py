@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from mcpproxy.core.errors import StoreError
+from mcpproxy.core.errors import StoreError, StoreTrouble
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import (
     ClientRegistration,
@@ -17,7 +17,6 @@ from mcpproxy.core.model import (
     Grant,
     RefreshFailure,
     Secret,
-    StoreTrouble,
     TokenSet,
     Upstream,
     Variant,

@@ -7,7 +7,6 @@ only ever wait: none of them can start a second refresh or cancel the one in fli
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ from mcpproxy.core.errors import (
     LoginRequired,
     RefreshPending,
     StoreError,
+    StoreTrouble,
     StoreUnavailable,
     UnknownServer,
 )
@@ -28,15 +28,13 @@ from mcpproxy.core.lifecycle import (
     ending,
     plan,
 )
-from mcpproxy.core.model import Grant, Secret, StoreTrouble
+from mcpproxy.core.model import Grant, Secret
 from mcpproxy.core.notices import (
-    LoginLost,
-    RefreshScheduled,
-    RetryScheduled,
     StoreTroubled,
     Woke,
 )
 from mcpproxy.core.policy import is_alive
+from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.journal import Superseded
 from mcpproxy.custody.refresh import Busy, Refresh, RefreshTools
 from mcpproxy.custody.wake import WakeWatch
@@ -51,25 +49,13 @@ BUSY_PAUSE: Final = timedelta(milliseconds=500)
 STORE_PAUSE: Final = timedelta(seconds=10)
 
 
-@dataclass(slots=True)
-class _Entry:
-    """What is in memory about one server's grant; the store has the truth."""
-
-    grant: Grant
-    refresh: "asyncio.Task[None] | None" = None
-    not_before: timedelta = timedelta(0)
-    asked_at: datetime | None = None
-    announced: tuple[str, datetime] | None = None
-    ended: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class RefreshManager:
     """Implements the ports TokenSource, GrantFacts and RefreshControl."""
 
-    def __init__(self, tools: RefreshTools) -> None:
+    def __init__(self, tools: RefreshTools, *, tick: timedelta = TICK) -> None:
         self._tools = tools
-        self._entries: dict[str, _Entry] = {}
+        self._tick = tick
+        self._entries: dict[str, Entry] = {}
         self._poke = asyncio.Event()
         self._wake = WakeWatch(tools.clock)
         self._loop: asyncio.Task[None] | None = None
@@ -79,8 +65,12 @@ class RefreshManager:
     # --- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load every grant and begin. What is due is begun at once and waited for by nobody."""
-        await self._reread()
+        """Load every grant and begin. What is due is begun at once and waited for by nobody.
+
+        A store that cannot be read now (locked key, failing disk) is asked again by the loop.
+        """
+        with suppress(StoreError):
+            await self._reread()
         self._loop = asyncio.create_task(self._run(), name="refresh-manager")
 
     async def stop(self) -> None:
@@ -101,9 +91,9 @@ class RefreshManager:
             if self._tools.clock.elapsed() >= self._reread_at:
                 with suppress(StoreError):
                     await self._reread()
-            self._begin_what_is_due()
+            pause = self._begin_what_is_due()
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK.total_seconds()):
+                async with asyncio.timeout(pause.total_seconds()):
                     await self._poke.wait()
             self._poke.clear()
 
@@ -112,25 +102,32 @@ class RefreshManager:
         if woke is not None:
             self._tools.publisher.publish(Woke(woke.reason, woke.slept))
             self._reread_at = self._tools.clock.elapsed()
+            self._plan_anew()
 
-    def _begin_what_is_due(self) -> None:
-        elapsed = self._tools.clock.elapsed()
+    def _begin_what_is_due(self) -> timedelta:
+        """Begin it; how long until somebody has to look again."""
+        clock, pause = self._tools.clock, self._tick
+        now, elapsed = clock.now(), clock.elapsed()
         for server, entry in self._entries.items():
             if entry.refresh is not None:
                 continue
-            step = self._plan(entry.grant)
-            self._announce(entry, step)
-            if isinstance(step, RefreshNow) and elapsed >= entry.not_before:
+            step = self._step(entry, now)
+            entry.tell(step, now, self._tools.publisher)
+            if isinstance(step, WaitUntil):
+                pause = min(pause, step.at - now)
+            elif isinstance(step, RefreshNow) and elapsed < entry.not_before:
+                pause = min(pause, entry.not_before - elapsed)
+            elif isinstance(step, RefreshNow):
                 entry.refresh = asyncio.create_task(
                     self._refresh(server, entry), name=f"refresh:{server}"
                 )
+        return pause
 
-    async def _refresh(self, server: str, entry: _Entry) -> None:
-        clock, policy = self._tools.clock, self._tools.policy
-        began = clock.elapsed()
-        pause = policy.min_interval
+    async def _refresh(self, server: str, entry: Entry) -> None:
+        began = self._tools.clock.elapsed()
+        pause = self._tools.policy.min_interval
         try:
-            result = await Refresh(self._tools, server, self._plan).run()
+            result = await Refresh(self._tools, server, self._decide).run()
             self._store_works()
             if isinstance(result, Busy):
                 pause = BUSY_PAUSE
@@ -148,7 +145,8 @@ class RefreshManager:
             entry.refresh = None
             # Holds whatever the wall clock does: facts alone cannot see it set back.
             entry.not_before = began + pause
-            self._signal(entry)
+            entry.signal()
+            self._poke.set()
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -170,11 +168,12 @@ class RefreshManager:
         """The server has no grant any more."""
         entry = self._entries.pop(server, None)
         if entry is not None:
-            self._signal(entry)
+            entry.signal()
 
     def network_changed(self) -> None:
         """Routes or addresses changed: failures from before are no guide any more."""
         self._wake.mark()
+        self._plan_anew()
         self._poke.set()
 
     # --- tokens -----------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class RefreshManager:
                 next_step=f"Run `mcpproxy auth login {server}`.",
             )
         before = entry.grant.generation
-        entry.asked_at = self._tools.clock.now()
+        entry.ask(self._tools.clock.now())
         self._poke.set()
         policy = self._tools.policy
         limit = policy.min_interval + policy.connect_timeout + policy.answer_timeout
@@ -223,9 +222,9 @@ class RefreshManager:
             async with asyncio.timeout(limit.total_seconds()):
                 while entry.grant.generation == before:
                     self._raise_if_hopeless(server, entry)
-                    await entry.changed.wait()
+                    await entry.changed()
                 return entry.grant
-        raise self._pending(server, entry.grant)
+        raise self._pending(server, entry)
 
     async def _usable_token(self, server: str, url: str) -> Secret:
         wait = self._tools.policy.token_wait
@@ -239,12 +238,11 @@ class RefreshManager:
                     if self._is_usable(entry.grant):
                         return entry.grant.tokens.access_token
                     self._raise_if_late(server, entry, deadline)
-                    await entry.changed.wait()
+                    await entry.changed()
         except TimeoutError:
-            entry = self._entries.get(server)
-            raise self._pending(server, entry.grant if entry else None) from None
+            raise self._pending(server, self._entries.get(server)) from None
 
-    async def _reject(self, entry: _Entry, rejected: Secret) -> None:
+    async def _reject(self, entry: Entry, rejected: Secret) -> None:
         """Adopt what a sibling made meanwhile, else note that this token is refused."""
         journal = self._tools.journal
         try:
@@ -269,7 +267,8 @@ class RefreshManager:
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _plan(self, grant: Grant) -> Plan:
+    def _decide(self, grant: Grant) -> Plan:
+        """`plan` at this moment, for facts that were just read under the lease."""
         entry = self._entries.get(grant.server)
         return plan(
             grant,
@@ -279,28 +278,38 @@ class RefreshManager:
             asked_at=entry.asked_at if entry else None,
         )
 
+    def _step(self, entry: Entry, now: datetime) -> Plan:
+        return entry.step(now, self._tools.policy, self._wake.woken_at)
+
+    def _plan_anew(self) -> None:
+        for entry in self._entries.values():
+            entry.forget_plan()
+
     def _is_usable(self, grant: Grant) -> bool:
         return grant.rejected is None and is_alive(grant.tokens, self._tools.clock.now())
 
-    def _raise_if_hopeless(self, server: str, entry: _Entry) -> None:
-        ended = ending(entry.grant, self._tools.clock.now())
-        if ended is not None or isinstance(self._plan(entry.grant), AwaitLogin):
+    def _raise_if_hopeless(self, server: str, entry: Entry) -> None:
+        now = self._tools.clock.now()
+        ended = ending(entry.grant, now)
+        if ended is not None or isinstance(self._step(entry, now), AwaitLogin):
             raise _login_required(server, ended.evidence if ended else "it cannot be refreshed")
 
-    def _raise_if_late(self, server: str, entry: _Entry, deadline: timedelta) -> None:
+    def _raise_if_late(self, server: str, entry: Entry, deadline: timedelta) -> None:
         """Waiting is for refreshes that can still make it in time."""
         self._raise_if_hopeless(server, entry)
-        step = self._plan(entry.grant)
         clock = self._tools.clock
+        step = self._step(entry, clock.now())
         if isinstance(step, WaitUntil) and step.at - clock.now() > deadline - clock.elapsed():
-            raise self._pending(server, entry.grant)
+            raise self._pending(server, entry)
 
-    def _pending(self, server: str, grant: Grant | None) -> RefreshPending:
-        step = self._plan(grant) if grant else None
+    def _pending(self, server: str, entry: Entry | None) -> RefreshPending:
+        now = self._tools.clock.now()
+        step = self._step(entry, now) if entry else None
         at = step.at if isinstance(step, WaitUntil) else None
-        reason = grant.failures.failure.detail if grant and grant.failures else "no answer yet"
+        run = entry.grant.failures if entry else None
+        reason = run.failure.detail if run else "no answer yet"
         when = f"next try at {rfc3339(at)}" if at else "a refresh is under way"
-        left = countdown(at - self._tools.clock.now()) if at else "a few seconds"
+        left = countdown(at - now) if at else "a few seconds"
         return RefreshPending(
             f"The access token of '{server}' is being renewed: {reason}; {when}.",
             retry_at=at,
@@ -310,38 +319,10 @@ class RefreshManager:
     def _take(self, grant: Grant) -> None:
         entry = self._entries.get(grant.server)
         if entry is None:
-            entry = self._entries[grant.server] = _Entry(grant)
-        elif _is_older(grant, entry.grant):
-            return  # a lagging read, or a refresh of the login before this one
+            self._entries[grant.server] = Entry(grant)
         else:
-            entry.grant = grant
-        self._note_ending(entry)
-        self._signal(entry)
-
-    def _signal(self, entry: _Entry) -> None:
-        entry.changed.set()
-        entry.changed = asyncio.Event()
+            entry.take(grant)
         self._poke.set()
-
-    def _note_ending(self, entry: _Entry) -> None:
-        ended = ending(entry.grant, self._tools.clock.now())
-        if ended is not None and not entry.ended:
-            self._tools.publisher.publish(
-                LoginLost(entry.grant.server, ended.verdict.value, ended.evidence)
-            )
-        entry.ended = ended is not None
-
-    def _announce(self, entry: _Entry, step: Plan) -> None:
-        """Tell when the next refresh is due, once for each time it changes."""
-        if not isinstance(step, WaitUntil) or entry.announced == (step.cause.value, step.at):
-            return
-        entry.announced = (step.cause.value, step.at)
-        grant, publish = entry.grant, self._tools.publisher.publish
-        run = grant.refusals or grant.failures
-        if run is None:
-            publish(RefreshScheduled(grant.server, grant.generation, step.at))
-        else:
-            publish(RetryScheduled(grant.server, grant.generation, run.count, step.at, run.failure))
 
     async def _reread(self) -> None:
         self._reread_at = self._tools.clock.elapsed() + REREAD_EVERY
@@ -350,6 +331,8 @@ class RefreshManager:
         except StoreError as error:
             self._store_fails(error)
             raise
+        if self._store_trouble in (StoreTrouble.UNAVAILABLE, StoreTrouble.KEY_LOCKED):
+            self._store_works()
         for server in set(self._entries) - set(stored):
             entry = self._entries[server]
             if entry.refresh is None:
@@ -369,12 +352,6 @@ class RefreshManager:
         if trouble is not self._store_trouble:
             self._store_trouble = trouble
             self._tools.publisher.publish(StoreTroubled(trouble.value, error.message))
-
-
-def _is_older(grant: Grant, known: Grant) -> bool:
-    if grant.login_id == known.login_id:
-        return grant.revision < known.revision
-    return grant.logged_in_at < known.logged_in_at
 
 
 def _login_required(server: str, why: str) -> LoginRequired:

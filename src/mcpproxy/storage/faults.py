@@ -7,8 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from mcpproxy.core.errors import StoreCorrupt, StoreError, StoreUnavailable
-from mcpproxy.core.model import StoreTrouble
+from mcpproxy.core.errors import StoreCorrupt, StoreError, StoreTrouble, StoreUnavailable
 
 PRIMARY: Final = 0xFF
 """The low byte of an extended result code is its primary code."""

@@ -10,8 +10,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from mcpproxy.core.errors import NotPermitted, StoreUnavailable
-from mcpproxy.core.model import StoreTrouble
+from mcpproxy.core.errors import NotPermitted, StoreTrouble, StoreUnavailable
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600

@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from mcpproxy.core.errors import StoreError, StoreUnavailable, WrongKey
-from mcpproxy.core.model import StoreTrouble
+from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable, WrongKey
 from mcpproxy.storage import files
 from mcpproxy.storage.sealing import KEY_BYTES
 
