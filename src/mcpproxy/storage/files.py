@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ def private_directory(path: Path) -> None:
 def _take_from_others(path: Path) -> None:
     status = path.stat()
     shared = status.st_mode & stat.S_ISVTX or path.resolve() in (Path.home(), Path("/"))
-    if shared or status.st_uid != os.geteuid():
+    if shared or (sys.platform != "win32" and status.st_uid != os.geteuid()):
         raise NotPermitted(
             f"{path} is shared with others and holds more than our data",
             next_step="name a directory of its own with --data-dir",
@@ -64,7 +65,7 @@ def private_file(path: Path) -> None:
 def create_private(path: Path) -> int:
     """A descriptor of a new file, open for writing. Raises FileExistsError, OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    if _HAS_MODES:
+    if sys.platform != "win32":
         os.fchmod(descriptor, PRIVATE_FILE)
     return descriptor
 
