@@ -73,7 +73,11 @@ class OAuthConfig:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One configured MCP server. Exactly one of `url` and `command` is set."""
+    """One configured MCP server. Exactly one of `url` and `command` is set.
+
+    `problem` is why it cannot be used as it is configured, such as a secret that is missing: then
+    nobody connects to it (Trouble.CONFIGURATION), and its login lives on.
+    """
 
     name: str
     transport: Transport = Transport.AUTO
@@ -86,6 +90,7 @@ class Upstream:
     enabled: bool = True
     quarantined: bool = False
     oauth: OAuthConfig | None = None
+    problem: str | None = None
 
 
 class AuthMethod(StrEnum):
