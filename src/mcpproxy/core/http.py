@@ -8,12 +8,17 @@ from mcpproxy.core.model import RefreshFailure
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. `url` is absolute; header names are lower case."""
+    """One request. `url` is absolute; header names are lower case.
+
+    `on_behalf_of` is the configured server whose word led to this URL: then it may not lead into
+    a private network unless that server lives in one. None: the URL was vetted before.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from mcpproxy.core.model import (
     TokenSet,
     Variant,
 )
-from mcpproxy.core.ports import Issued, OtherVariant, RefreshOutcome
+from mcpproxy.core.ports import Issued, OtherVariant, PendingLogin, RefreshOutcome
+from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.answer import Answer
 from mcpproxy.oauth.body import looks_like_page, read_fields, salvage_fields, tokens_of
 from mcpproxy.oauth.refusals import ErrorWord, Meaning, error_word
@@ -35,6 +36,7 @@ WAIT_STATUSES: Final = frozenset({408, 425, 429})
 
 LONG_WORD: Final = re.compile(r"[\w\-.~+/=]{20,}")
 
+SHORTEST_SECRET: Final = 6
 MAX_DETAIL: Final = 160
 
 
@@ -53,7 +55,26 @@ def refresh_request(grant: Grant, refresh_token: Secret) -> HttpRequest:
     return client_request(grant.token_endpoint, grant.client, form)
 
 
-def client_request(url: str, client: ClientRegistration, form: Mapping[str, str]) -> HttpRequest:
+def code_request(login: PendingLogin, code: str) -> HttpRequest:
+    """Exchange the code, with the verifier that only we know (RFC 7636)."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": login.redirect_uri,
+        "code_verifier": login.code_verifier.reveal(),
+    }
+    if login.resource:
+        form["resource"] = login.resource
+    return client_request(login.token_endpoint, login.client, form, on_behalf_of=login.server_url)
+
+
+def client_request(
+    url: str,
+    client: ClientRegistration,
+    form: Mapping[str, str],
+    *,
+    on_behalf_of: str | None = None,
+) -> HttpRequest:
     """A form for the provider, with our client's proof of identity (RFC 6749 section 2.3.1).
 
     The client id stands in the body or in the header, never in both: some providers refuse two.
@@ -73,7 +94,7 @@ def client_request(url: str, client: ClientRegistration, form: Mapping[str, str]
         case AuthMethod.SECRET_BASIC:
             pair = f"{quote_plus(client.client_id)}:{quote_plus(secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
-    return HttpRequest("POST", url, headers, urlencode(fields).encode("ascii"))
+    return HttpRequest("POST", url, headers, urlencode(fields).encode("ascii"), on_behalf_of)
 
 
 def classify(grant: Grant, answer: Answer, now: datetime) -> RefreshOutcome:
@@ -117,12 +138,10 @@ def read_tokens(reply: HttpReply, received_at: datetime) -> TokenSet | ErrorWord
 def displayable(text: str, *, without: tuple[Secret | None, ...] = ()) -> str:
     """A provider's text in one short printable line, without anything that may be a secret."""
     for secret in without:
-        if secret is not None and secret.reveal():
+        if secret is not None and len(secret.reveal()) >= SHORTEST_SECRET:
             text = text.replace(secret.reveal(), "…")
     text = LONG_WORD.sub(_without_token, text)
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    line = " ".join(printable.split())
-    return line if len(line) <= MAX_DETAIL else f"{line[: MAX_DETAIL - 1]}…"
+    return shorten(escape_unsafe(" ".join(text.split())), MAX_DETAIL)
 
 
 def _without_token(word: re.Match[str]) -> str:

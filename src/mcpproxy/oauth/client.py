@@ -1,0 +1,197 @@
+"""The one place of OAuth that opens connections: one exchange, one fresh connection, over HTTP/1.1.
+
+Law: connect first, then `before_send`, then send. What fails before that line has spent nothing;
+what fails after it may have. No redirects, no retries, no cookies, no pooled connection.
+"""
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import httpx2
+
+from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
+from mcpproxy.core.model import FailureKind, RefreshFailure
+from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
+from mcpproxy.oauth.addresses import Pinned, pin
+from mcpproxy.oauth.endpoints import is_loopback
+from mcpproxy.oauth.trouble import describe
+
+MAX_BODY: Final = 256 * 1024
+"""SECURITY's bound on metadata and token answers; what is longer is cut and marked so."""
+
+SEND_BEGINS: Final = "http11.send_request_headers.started"
+INFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+OWN_HEADERS: Final[Mapping[str, str]] = {
+    "user-agent": "mcpproxy",
+    "accept": "*/*",
+    "accept-encoding": "identity",
+    "connection": "close",
+}
+
+BeforeSend = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """How far one exchange got. `head` is set once the answer's status and headers are there."""
+
+    before_send: BeforeSend | None
+    deadline: asyncio.Timeout
+    answer_seconds: float
+    sending: bool = False
+    objection: Exception | None = None
+    head: httpx2.Response | None = None
+    body: bytearray = field(default_factory=bytearray)
+    whole: bool = False
+
+    async def trace(self, event: str, info: Mapping[str, object]) -> None:
+        """Awaited by the HTTP library at each step of its own."""
+        if event != SEND_BEGINS or self.sending or _is_connect(info):
+            return
+        self.deadline.reschedule(None)  # the store has a deadline of its own
+        if self.before_send is not None:
+            try:
+                await self.before_send()
+            except Exception as error:
+                self.objection = error
+                raise
+        self.sending = True
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self.answer_seconds)
+
+
+class OAuthHttpSender:
+    """`HttpSender` over httpx2.
+
+    `proxy` is the configured outbound proxy; without it the environment's is used (HTTPS_PROXY,
+    NO_PROXY, ...). `ssl_context` is for an authority of one's own; without it the system's and
+    SSL_CERT_FILE count.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: RefreshPolicy = DEFAULT_POLICY,
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._policy = policy
+        self._proxy = proxy
+        self._ssl_context = ssl_context
+
+    async def exchange(
+        self, request: HttpRequest, *, before_send: BeforeSend | None = None
+    ) -> HttpReply | NoReply:
+        """See the port. Whatever `before_send` raises is raised, and nothing was sent."""
+        deadline = asyncio.timeout(self._policy.connect_timeout.total_seconds())
+        answer_seconds = self._policy.answer_timeout.total_seconds()
+        exchange = _Exchange(before_send, deadline, answer_seconds)
+        try:
+            async with deadline:
+                await self._reach(request, exchange)
+        except Exception as error:
+            if exchange.objection is not None:
+                raise exchange.objection from None
+            if exchange.head is None:
+                kind = FailureKind.UNKNOWN if exchange.sending else FailureKind.NOT_SENT
+                return NoReply(RefreshFailure(kind, describe(error)))
+        return _reply(exchange)
+
+    async def _reach(self, request: HttpRequest, exchange: _Exchange) -> None:
+        """Exchange with the first address that can be connected to."""
+        if request.on_behalf_of is None or self._is_proxied(request.url):
+            await self._talk(request, None, exchange)
+            return
+        places = await pin(request.url, request.on_behalf_of)
+        for place in places[:-1]:
+            try:
+                await self._talk(request, place, exchange)
+                return
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                continue
+        await self._talk(request, places[-1], exchange)
+
+    async def _talk(self, request: HttpRequest, place: Pinned | None, exchange: _Exchange) -> None:
+        headers = {**OWN_HEADERS, **request.headers}
+        extensions: dict[str, object] = {"trace": exchange.trace}
+        if place is not None:
+            headers["host"] = place.authority
+            extensions["sni_hostname"] = place.host
+        async with self._client(request.url) as client:
+            built = client.build_request(
+                request.method,
+                place.url if place else request.url,
+                headers=headers,
+                content=request.body,
+                extensions=extensions,
+            )
+            response = await client.send(built, stream=True, follow_redirects=False)
+            try:
+                exchange.head = response
+                async for chunk in response.aiter_raw():
+                    exchange.body += chunk
+                    if len(exchange.body) > MAX_BODY:
+                        return
+                exchange.whole = True
+            finally:
+                await response.aclose()
+
+    @asynccontextmanager
+    async def _client(self, url: str) -> AsyncIterator[httpx2.AsyncClient]:
+        if self._ssl_context is None:
+            self._ssl_context = await asyncio.to_thread(httpx2.create_ssl_context)
+        here = _leads_here(url)
+        async with httpx2.AsyncClient(
+            verify=self._ssl_context,
+            proxy=None if here else self._proxy,
+            trust_env=not here,
+            http1=True,
+            http2=False,
+            timeout=None,  # the two deadlines bound everything, slow drips included
+        ) as client:
+            client.headers.clear()
+            yield client
+
+    def _is_proxied(self, url: str) -> bool:
+        """Whether a proxy looks names up for us, so that we cannot pin what they lead to."""
+        if _leads_here(url):
+            return False
+        return self._proxy is not None or bool(getproxies().keys() & {"http", "https", "all"})
+
+
+def _leads_here(url: str) -> bool:
+    """To this machine no outbound proxy is of any use."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def _is_connect(info: Mapping[str, object]) -> bool:
+    """Whether this is the request to the outbound proxy, not ours."""
+    return getattr(info.get("request"), "method", None) == b"CONNECT"
+
+
+def _reply(exchange: _Exchange) -> HttpReply | NoReply:
+    """What had come when the exchange ended, by itself or by an error."""
+    head = exchange.head
+    if head is None:
+        return NoReply(RefreshFailure(FailureKind.UNKNOWN, "no answer"))
+    headers = {name.lower(): value for name, value in head.headers.items()}
+    body, whole = bytes(exchange.body), exchange.whole
+    if headers.get("content-encoding", "").strip().lower() in INFLATED:
+        body, whole = _inflate(body, whole)
+    return HttpReply(head.status_code, headers, body[:MAX_BODY], whole)
+
+
+def _inflate(body: bytes, whole: bool) -> tuple[bytes, bool]:
+    """A body that was compressed though we asked for it plain, to the same bound."""
+    inflater = zlib.decompressobj(wbits=47)  # zlib or gzip, as its first bytes say
+    try:
+        plain = inflater.decompress(body, MAX_BODY)
+    except zlib.error:
+        return body, False
+    return plain, whole and inflater.eof
