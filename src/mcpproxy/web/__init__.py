@@ -1,0 +1,1 @@
+"""The HTTP face: REST, events, probes, metrics, the login callback; and the guard before them."""

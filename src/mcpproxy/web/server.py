@@ -1,0 +1,113 @@
+"""The daemon's listeners: one TCP address and one Unix socket, serving the same application.
+
+Law: nothing but loopback without TLS; the socket is 0600 in a 0700 directory. Stopping ends the
+streams first: uvicorn waits for open connections before anything else may end.
+"""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mcpproxy.core.errors import UsageError
+from mcpproxy.web.address import Listen
+from mcpproxy.web.guard import is_loopback
+from mcpproxy.web.listeners import QuietServer, bind_tcp, bind_unix
+from mcpproxy.web.peers import PeerCheckedProtocol
+
+GRACE: Final = timedelta(seconds=5)
+"""How long requests that are under way may take to end once the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of our certificate chain and its key."""
+
+    certificate: Path
+    key: Path
+
+
+class WebServer:
+    """Binds in its constructor, so that a taken port is known before anything is started."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen: Listen,
+        *,
+        unix_socket: Path | None = None,
+        tls: Tls | None = None,
+        closing: asyncio.Event | None = None,
+    ) -> None:
+        """Raises PortInUse, NotPermitted, and UsageError for an exposed address without TLS.
+
+        `closing` is the event of WebParts: setting it ends the streams.
+        """
+        refuse_exposure(listen, tls)
+        self._closing = closing or asyncio.Event()
+        self._unix_socket = unix_socket
+        self._sockets = [bind_tcp(listen)]
+        port: int = self._sockets[0].getsockname()[1]
+        self.listen = Listen(listen.host, port)
+        if unix_socket is not None and hasattr(socket, "AF_UNIX"):
+            try:
+                self._sockets.append(bind_unix(unix_socket))
+            except BaseException:
+                self._sockets[0].close()
+                raise
+        self._server = QuietServer(_config(app, tls))
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve; returns once connections are accepted."""
+        self._task = asyncio.create_task(self._server.serve(self._sockets), name="web")
+        await self._server.until_started(self._task)
+
+    async def stop(self) -> None:
+        """End the streams, let requests come home, close the listeners."""
+        self._closing.set()
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        for each in self._sockets:
+            each.close()
+        if self._unix_socket is not None:
+            self._unix_socket.unlink(missing_ok=True)
+
+
+def refuse_exposure(listen: Listen, tls: Tls | None) -> None:
+    """Raises UsageError when others could reach us and read along."""
+    if tls is not None or listen.host == "localhost" or is_loopback(listen.host):
+        return
+    raise UsageError(
+        f"{listen} can be reached from other machines, and keys would cross the network in the "
+        "clear.",
+        next_step="Listen on 127.0.0.1, or set a TLS certificate.",
+    )
+
+
+def _config(app: ASGIApp, tls: Tls | None) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http=PeerCheckedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=int(GRACE.total_seconds()),
+    )
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls.certificate, tls.key)
+        config.load()
+        config.ssl = context
+    return config
