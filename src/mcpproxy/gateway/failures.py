@@ -1,0 +1,77 @@
+"""How a link to an upstream fails, as values with the trouble that health shows of each.
+
+Law: classified once, where the answer is read. Nobody matches on a message.
+"""
+
+from typing import ClassVar
+
+from mcpproxy.core.errors import UpstreamUnavailable
+from mcpproxy.core.model import Trouble
+
+
+class LinkFailed(UpstreamUnavailable):
+    """The link did not carry the message; what became of it the subclasses say."""
+
+    trouble: ClassVar[Trouble] = Trouble.NETWORK
+
+
+class NotSent(LinkFailed):
+    """Nothing of the request can have arrived: it may be sent again."""
+
+
+class Broken(LinkFailed):
+    """The link broke under the request: it may or may not have been carried out."""
+
+
+class Unauthorized(LinkFailed):
+    """401 with no token, or with one that is as good as it gets. `challenge` is its header."""
+
+    trouble = Trouble.LOGIN_NEEDED
+
+    def __init__(self, message: str, *, challenge: str | None, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.challenge = challenge
+
+
+class Forbidden(LinkFailed):
+    """403. `challenge` is its WWW-Authenticate header, which may ask for more scope."""
+
+    trouble = Trouble.REJECTED
+
+    def __init__(self, message: str, *, challenge: str | None, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.challenge = challenge
+
+
+class SessionForgotten(LinkFailed):
+    """404 within a session: the upstream has forgotten it and has not looked at the request."""
+
+    trouble = Trouble.UPSTREAM
+
+
+class Busy(LinkFailed):
+    """408, 429 or 5xx: the upstream is there but does not answer now."""
+
+    trouble = Trouble.UPSTREAM
+
+
+class NotMcp(LinkFailed):
+    """What answers there is not an MCP server of this transport. `status` is HTTP's, if any."""
+
+    trouble = Trouble.NOT_MCP
+
+    def __init__(self, message: str, *, status: int | None = None, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.status = status
+
+
+class CommandFailed(LinkFailed):
+    """The process of a stdio upstream did not start, or ended."""
+
+    trouble = Trouble.COMMAND
+
+
+class Misconfigured(LinkFailed):
+    """The configuration of this upstream can not work as it is."""
+
+    trouble = Trouble.CONFIGURATION

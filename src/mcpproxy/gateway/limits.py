@@ -1,0 +1,44 @@
+"""The bounds and deadlines of the data plane.
+
+Law: every wait has a deadline and everything that can grow has a bound; they stand here once, and
+a test that wants a faster world builds its own `GatewayLimits`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """`max_message` holds for every message of either face, in bytes."""
+
+    call_timeout: timedelta = timedelta(seconds=60)
+    # A first `npx` or `uvx` downloads the server before it speaks.
+    connect_timeout: timedelta = timedelta(seconds=60)
+    tcp_timeout: timedelta = timedelta(seconds=10)
+    # A call does not wait longer for a connection than an agent's patience allows.
+    reconnect_wait: timedelta = timedelta(seconds=15)
+    reconnect_base: timedelta = timedelta(seconds=1)
+    reconnect_cap: timedelta = timedelta(minutes=5)
+    # A connection that lasted this long was a good one: the next outage starts from the base.
+    settled_after: timedelta = timedelta(seconds=30)
+    # Between SIGTERM and SIGKILL, and for the goodbye of a remote session.
+    goodbye: timedelta = timedelta(seconds=2)
+    keep_alive: timedelta = timedelta(seconds=15)
+    session_idle: timedelta = timedelta(hours=24)
+    max_sessions: int = 1000
+    max_message: int = 16 * 1024 * 1024
+    # tools/list pages: at 100 tools a page this is 20,000 tools of one upstream.
+    max_pages: int = 200
+    max_queued_notices: int = 256
+    max_server_requests: int = 64
+
+
+DEFAULT_LIMITS: Final = GatewayLimits()
+
+
+def reconnect_delay(failures: int, limits: GatewayLimits = DEFAULT_LIMITS) -> timedelta:
+    """The wait after failure number `failures` (from 1): 1, 2, 4 ... s, never over the cap."""
+    doublings = min(max(failures - 1, 0), 30)
+    return min(limits.reconnect_base * (1 << doublings), limits.reconnect_cap)

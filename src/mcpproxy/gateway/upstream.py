@@ -1,0 +1,344 @@
+"""One upstream, kept connected: a state machine that never gives up.
+
+Law: whoever needs the upstream (a call, a wake) makes the next attempt due at once; a session that
+the upstream forgot is made anew under the caller's feet. What is repeated was never carried out.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, Protocol
+
+from msgspec import Raw
+
+from mcpproxy.core.errors import (
+    LoginRequired,
+    McpproxyError,
+    ProtocolError,
+    TokenUnavailable,
+    UpstreamTimedOut,
+    UpstreamUnavailable,
+)
+from mcpproxy.core.model import Connection, ConnectionState, Trouble, Upstream
+from mcpproxy.core.notices import ServersChanged
+from mcpproxy.core.ports import Clock, Publisher, TokenSource, UpstreamLog
+from mcpproxy.gateway.bearer import Bearer
+from mcpproxy.gateway.connect import Connected, connect
+from mcpproxy.gateway.failures import (
+    CommandFailed,
+    Forbidden,
+    LinkFailed,
+    NotSent,
+    SessionForgotten,
+    Unauthorized,
+)
+from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
+from mcpproxy.gateway.link import Site
+from mcpproxy.gateway.session import Call, Session
+from mcpproxy.gateway.text import short
+from mcpproxy.gateway.tools import Listing, list_tools
+from mcpproxy.gateway.transports.guard import ProcessGuard
+from mcpproxy.gateway.transports.web import WebClient
+from mcpproxy.gateway.wire.handshake import Agreed
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+_TOOLS_CHANGED: Final = "notifications/tools/list_changed"
+# No sleep is trusted for longer: the machine may have slept meanwhile.
+_LONGEST_SLEEP: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all upstreams of a gateway share."""
+
+    tokens: TokenSource
+    clock: Clock
+    publisher: Publisher
+    log: UpstreamLog
+    limits: GatewayLimits
+    web: WebClient
+    guard: ProcessGuard
+
+
+class Observer(Protocol):
+    """Who keeps the upstreams. Both return at once."""
+
+    def listed(self, upstream: "LiveUpstream") -> None:
+        """What it offers is different now."""
+        ...
+
+    def notified(self, upstream: "LiveUpstream", method: str, message: Members) -> None:
+        """It said something that belongs to no call."""
+        ...
+
+
+class LiveUpstream:
+    """One configured upstream and its connection. `connection` are the facts of it now."""
+
+    def __init__(self, upstream: Upstream, means: Means, observer: Observer) -> None:
+        self.upstream = upstream
+        self.name = upstream.name
+        self.connection = Connection()
+        self.listing = Listing()
+        self.agreed: Agreed | None = None
+        self.challenge: str | None = None
+        self._means = means
+        self._observer = observer
+        self._site = Site(
+            upstream=upstream,
+            bearer=Bearer(upstream, means.tokens),
+            web=means.web,
+            guard=means.guard,
+            limits=means.limits,
+            log=self._log,
+        )
+        self._session: Session | None = None
+        self._why: McpproxyError | None = None
+        self._due = asyncio.Event()
+        self._relist = asyncio.Event()
+        self._lost: asyncio.Future[Exception] | None = None
+        self._attempted: asyncio.Future[None] | None = None
+        self._attempt_ended_at = timedelta(0)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- life -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, and never stop trying until `stop`."""
+        self._spawn(self._keep_connected())
+        self._spawn(self._keep_listed())
+
+    async def stop(self) -> None:
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+        self._set(Connection())
+
+    def wake(self) -> None:
+        """Something may be better now: try at once, or see whether the connection still lives."""
+        self._due.set()
+        if self._session is not None and self.upstream.url is not None:
+            self._spawn(self._check(self._session))
+
+    # --- calls ----------------------------------------------------------------------------
+
+    async def request(self, call: Call, timeout: timedelta | None = None) -> Members:
+        """The response of the upstream, an error response too.
+
+        Raises UpstreamError (UpstreamTimedOut after `timeout`) or TokenUnavailable.
+        """
+        limit = self._means.limits.call_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                return await self._request(call)
+        except TimeoutError:
+            seconds = f"{limit.total_seconds():g}"
+            raise UpstreamTimedOut(
+                f"{self.name} did not answer {call.method} within {seconds} s",
+                next_step="try again, or raise the call timeout",
+            ) from None
+        except LinkFailed as failure:
+            if isinstance(failure, Unauthorized | Forbidden):
+                self.challenge = failure.challenge
+            raise self._unavailable(failure) from failure
+
+    async def notify(self, method: str, params: Raw | None) -> None:
+        """Pass a notification on, if there is a session to pass it on to."""
+        if self._session is not None:
+            await self._session.notify(method, params)
+
+    async def _request(self, call: Call) -> Members:
+        session = self._session or await self._ready()
+        try:
+            return await session.request(call)
+        except (SessionForgotten, NotSent) as failure:
+            self.ended(session, failure)
+        except Unauthorized as failure:
+            self.ended(session, failure)
+            raise
+        session = await self._ready()
+        return await session.request(call)
+
+    async def _ready(self) -> Session:
+        """The session, after the attempt that is due now. Raises why there is none."""
+        limits = self._means.limits
+        since = self._means.clock.elapsed() - self._attempt_ended_at
+        if self._why is None or since >= limits.reconnect_base:
+            self._due.set()
+            if self._attempted is None:
+                self._attempted = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.reconnect_wait.total_seconds()):
+                    await asyncio.shield(self._attempted)
+        if self._session is not None:
+            return self._session
+        if isinstance(self._why, TokenUnavailable):
+            raise self._why.with_traceback(None)
+        if isinstance(self._why, LinkFailed):
+            raise self._why.with_traceback(None)
+        raise self._unavailable(self._why)
+
+    def _unavailable(self, why: McpproxyError | None) -> UpstreamUnavailable:
+        reason = why.message if why is not None else "still connecting"
+        step = why.next_step if why is not None else ""
+        if isinstance(why, Unauthorized):
+            step = f"log in with: mcpproxy auth login {self.name}"
+        return UpstreamUnavailable(
+            f"{self.name} is not available: {reason}",
+            retry_at=self.connection.retry_at,
+            next_step=step,
+        )
+
+    # --- the machine ----------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        self._set(Connection(ConnectionState.CONNECTING, since=self._means.clock.now()))
+        while True:
+            self._due.clear()
+            try:
+                lasted = await self._one_connection()
+                failures = 0 if lasted >= self._means.limits.settled_after else failures + 1
+                if isinstance(self._why, SessionForgotten):
+                    continue
+            except McpproxyError as error:
+                failures += 1
+                self._why = error
+                self._attempt_over()
+            delay = reconnect_delay(max(failures, 1), self._means.limits)
+            self._failed(delay)
+            await self._pause(delay)
+
+    async def _one_connection(self) -> timedelta:
+        """Connect, and return how long it lasted. Raises why it could not be made."""
+        clock, limits = self._means.clock, self._means.limits
+        self._lost = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(limits.connect_timeout.total_seconds()):
+                made = await connect(self._site, self)
+        except TimeoutError:
+            raise self._silent(limits.connect_timeout) from None
+        except McpproxyError:
+            raise
+        except Exception as error:  # a bug must not end the loop that keeps us connected
+            raise ProtocolError(f"internal error: {type(error).__name__}: {error}") from error
+        begun = clock.elapsed()
+        self._connected(made)
+        self._attempt_over()
+        if made.session.failure is not None:
+            self.ended(made.session, made.session.failure)
+        failure = await self._lost
+        self._why = failure if isinstance(failure, McpproxyError) else None
+        self._log(f"connection lost: {failure}")
+        return clock.elapsed() - begun
+
+    def _silent(self, limit: timedelta) -> LinkFailed:
+        said = f"no answer to initialize within {limit.total_seconds():g} s"
+        return LinkFailed(said) if self.upstream.url is not None else CommandFailed(said)
+
+    def _connected(self, made: Connected) -> None:
+        self._session, self._why, self.challenge = made.session, None, None
+        self.agreed = made.agreed
+        self._log(f"connected over {made.transport}, protocol {made.agreed.version}")
+        self._offer(made.listing)
+        now = self._means.clock.now()
+        self._set(Connection(ConnectionState.CONNECTED, len(made.listing.tools), since=now))
+        self._observer.listed(self)
+
+    def _failed(self, delay: timedelta) -> None:
+        why, now = self._why, self._means.clock.now()
+        if isinstance(why, Unauthorized | Forbidden):
+            self.challenge = why.challenge or self.challenge
+        error = short(why.message) if why is not None else "the connection was lost"
+        self._log(f"{error}; next try in {delay.total_seconds():g} s")
+        self._set(Connection(ConnectionState.ERROR, 0, _trouble(why), error, now + delay, now))
+
+    def _attempt_over(self) -> None:
+        self._attempt_ended_at = self._means.clock.elapsed()
+        attempted, self._attempted = self._attempted, None
+        if attempted is not None:
+            attempted.set_result(None)
+
+    async def _pause(self, delay: timedelta) -> None:
+        """Until `delay` is over by the clock, or somebody needs us."""
+        clock = self._means.clock
+        until = clock.elapsed() + delay
+        while not self._due.is_set() and (left := until - clock.elapsed()) > timedelta(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LONGEST_SLEEP).total_seconds()):
+                    await self._due.wait()
+
+    # --- what the session says ------------------------------------------------------------
+
+    def ended(self, session: Session, failure: Exception) -> None:
+        if session is self._session and self._lost is not None and not self._lost.done():
+            self._session = None
+            self._spawn(session.retire(self._means.limits.call_timeout.total_seconds()))
+            self._lost.set_result(failure)
+
+    def notified(self, method: str, message: Members) -> None:
+        if method == _TOOLS_CHANGED:
+            self._relist.set()
+        else:
+            self._observer.notified(self, method, message)
+
+    async def _keep_listed(self) -> None:
+        while True:
+            await self._relist.wait()
+            self._relist.clear()
+            if self.agreed is None or not self.agreed.has("tools"):
+                continue
+            try:
+                listing = await list_tools(self.request, self._means.limits.max_pages)
+            except McpproxyError as error:
+                self._log(f"tools could not be listed again: {error.message}")
+                self._relist.set()
+                await asyncio.sleep(_LONGEST_SLEEP.total_seconds())
+                continue
+            if listing != self.listing:
+                self._offer(listing)
+                self._set(replace(self.connection, tool_count=len(listing.tools)))
+                self._observer.listed(self)
+
+    def _offer(self, listing: Listing) -> None:
+        for reason in listing.hidden:
+            self._log(f"hidden tool {reason}")
+        self.listing = listing
+
+    async def _check(self, session: Session) -> None:
+        try:
+            async with asyncio.timeout(self._means.limits.tcp_timeout.total_seconds()):
+                await session.request(Call("ping"))
+        except (LinkFailed, TimeoutError) as failure:
+            self.ended(session, NotSent(f"no answer after a wake: {failure}"))
+        except McpproxyError:
+            return
+
+    def _set(self, connection: Connection) -> None:
+        before, self.connection = self.connection, connection
+        if replace(before, retry_at=None, since=None) != replace(
+            connection, retry_at=None, since=None
+        ):
+            self._means.publisher.publish(ServersChanged(self.name, connection.state.value))
+
+    def _log(self, line: str) -> None:
+        self._means.log.write(self.name, line)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _trouble(why: McpproxyError | None) -> Trouble:
+    if isinstance(why, LinkFailed):
+        return why.trouble
+    if isinstance(why, LoginRequired):
+        return Trouble.LOGIN_NEEDED
+    return Trouble.NOT_MCP if isinstance(why, ProtocolError) else Trouble.UPSTREAM

@@ -1,0 +1,91 @@
+"""The `initialize` handshake with an upstream, as a conversation without I/O.
+
+Law: a refusal is evidence about a version only when the server understood us: a JSON-RPC error
+or HTTP 400. Outages, logins and rate limits never reach this code.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Raw
+
+from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+CLIENT_CAPABILITIES: Final = jsonrpc.raw({})
+
+# Refusals that no other version would change: "session is already initialized" and the like
+# would only hide the real reason behind four tries.
+_VERSION_CODES: Final = (
+    jsonrpc.INVALID_PARAMS,
+    jsonrpc.INVALID_REQUEST,
+    jsonrpc.UPSTREAM_ERROR,
+    jsonrpc.INTERNAL_ERROR,
+    -32022,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRequest:
+    """HTTP 400 without a JSON-RPC body: how some servers refuse a version they do not know."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the upstream said of itself. `result` is its answer to initialize, untouched."""
+
+    version: str
+    result: Members
+
+    @property
+    def capabilities(self) -> Members:
+        return jsonrpc.members(self.result.get("capabilities"))
+
+    def has(self, capability: str) -> bool:
+        return capability in self.capabilities
+
+
+Handshake = Generator[Raw, Members | BadRequest, Agreed]
+"""Yields params of `initialize`, takes the response, returns the agreement."""
+
+
+def handshake(client_version: str) -> Handshake:
+    """Walk down the ladder until a version is agreed. Raises ProtocolError at its foot."""
+    refusal = ""
+    for version in LEGACY_VERSIONS:
+        answer = yield initialize_params(version, client_version)
+        if isinstance(answer, BadRequest):
+            refusal = answer.detail
+            continue
+        error = jsonrpc.error_of(answer)
+        if error is None:
+            return _agreement(answer)
+        refusal = error.message or f"error {error.code}"
+        if error.code not in _VERSION_CODES:
+            break
+    raise ProtocolError(f"initialize was refused: {refusal}")
+
+
+def initialize_params(version: str, client_version: str) -> Raw:
+    return jsonrpc.raw(
+        {
+            "protocolVersion": version,
+            "capabilities": CLIENT_CAPABILITIES,
+            "clientInfo": {"name": "mcpproxy", "version": client_version},
+        }
+    )
+
+
+def _agreement(answer: Members) -> Agreed:
+    result = jsonrpc.members(answer.get("result"))
+    version = jsonrpc.text(result.get("protocolVersion"))
+    if version not in LEGACY_VERSIONS:
+        raise ProtocolError(f"the server answered initialize with version {version!r}")
+    agreed = Agreed(version, result)
+    _ = agreed.capabilities  # a server whose capabilities are no object is not an MCP server
+    return agreed
