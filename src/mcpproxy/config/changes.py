@@ -1,0 +1,47 @@
+"""What differs between two settings: which servers, and what only a restart can change. Pure."""
+
+from dataclasses import dataclass, fields
+
+from mcpproxy.config.settings import Settings
+
+AT_START_ONLY = (
+    "data_dir",
+    "api_key",
+    "listen",
+    "database_url",
+    "key_source",
+    "log",
+    "refresh",
+    "outbound",
+)
+"""Settings that are read once; the others take effect as they change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Names of servers, sorted; `settings` changed and apply now, `restart` wait for one."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+def diff(old: Settings, new: Settings) -> Changes:
+    before, after = old.upstreams, new.upstreams
+    moved = [
+        field.name
+        for field in fields(Settings)
+        if field.name not in ("upstreams", "warnings", "config_path")
+        and getattr(old, field.name) != getattr(new, field.name)
+    ]
+    return Changes(
+        added=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        changed=tuple(
+            sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+        ),
+        settings=tuple(name for name in moved if name not in AT_START_ONLY),
+        restart=tuple(name for name in moved if name in AT_START_ONLY),
+    )

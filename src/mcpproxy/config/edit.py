@@ -1,0 +1,152 @@
+"""Edits of the file by programs: servers added, removed, switched and approved; a first file.
+
+Law: a person's file stays a person's file; an edit whose result would not load is refused and the
+file untouched; the new file is there as a whole or not at all.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from mcpproxy.config import splice
+from mcpproxy.config.atomic import write_private
+from mcpproxy.config.jsonc import Json, Node, parse
+from mcpproxy.config.load import read_settings
+from mcpproxy.config.locate import Location, read_text
+from mcpproxy.config.references import References
+from mcpproxy.core.errors import ConfigError, NotPermitted, UnknownServer
+
+FIRST_FILE: Final = """{
+  "listen": "127.0.0.1:8080",
+  "api_key": "%s",
+  "mcpServers": []
+}
+"""
+
+
+class ConfigFile:
+    """The configuration file, as programs change it. Synchronous; not for the event loop."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+
+    def prepare(self) -> None:
+        """Make the file on the first run, and the API key where it has none.
+
+        Raises ConfigError or NotPermitted.
+        """
+        path = self._location.config_path
+        if not path.exists():
+            _private_directory(path.parent)
+            write_private(path, FIRST_FILE % secrets.token_urlsafe(32))
+            return
+        if self._location.api_key:
+            return
+        text = read_text(path)
+        root = parse(text)
+        key = root.member("api_key")
+        if root.members is not None and (key is None or key.scalar in ("", None)):
+            write_private(path, splice.set_member(text, root, "api_key", secrets.token_urlsafe(32)))
+
+    def add_server(self, name: str, definition: Mapping[str, Json]) -> None:
+        """`definition` has the file's keys, without the name. Raises ConfigError, also when the
+        name is taken.
+        """
+
+        def add(text: str, root: Node) -> str:
+            servers = root.member("mcpServers")
+            if _find(servers, name) is not None:
+                raise ConfigError(
+                    f'there is a server "{name}" already',
+                    next_step="choose another name, or remove that one first",
+                )
+            if servers is None or (servers.items is None and servers.members is None):
+                return splice.set_member(text, root, "mcpServers", [{"name": name, **definition}])
+            if servers.members is not None:
+                return splice.set_member(text, servers, name, dict(definition))
+            return splice.append_item(text, servers, {"name": name, **definition})
+
+        self._change(add)
+
+    def remove_server(self, name: str) -> None:
+        """Raises UnknownServer, ConfigError."""
+
+        def remove(text: str, root: Node) -> str:
+            servers, at, _ = _require(root, name)
+            if servers.members is not None:
+                return splice.remove_member(text, servers, name)
+            return splice.remove_item(text, servers, at)
+
+        self._change(remove)
+
+    def enable(self, name: str) -> None:
+        self._set(name, "enabled", True)
+
+    def disable(self, name: str) -> None:
+        self._set(name, "enabled", False)
+
+    def approve(self, name: str) -> None:
+        """The person has looked at it: no longer quarantined."""
+        self._set(name, "quarantined", False)
+
+    def _set(self, name: str, key: str, value: Json) -> None:
+        def change(text: str, root: Node) -> str:
+            _, _, server = _require(root, name)
+            if key == "enabled" and server.member("disabled") is not None:
+                return splice.set_member(text, server, "disabled", not value)
+            return splice.set_member(text, server, key, value)
+
+        self._change(change)
+
+    def _change(self, edit: Callable[[str, Node], str]) -> None:
+        path = self._location.config_path
+        before = read_text(path)
+        after = edit(before, parse(before))
+        # References are not looked up: a server may be added before its secret is.
+        read_settings(after, self._location, References({}, _nothing))
+        if read_text(path) != before:
+            raise ConfigError(
+                f"{path} was changed by somebody else meanwhile", next_step="try again"
+            )
+        write_private(path, after)
+
+
+def _find(servers: Node | None, name: str) -> tuple[int, Node] | None:
+    if servers is None:
+        return None
+    for at, member in enumerate(servers.members or ()):
+        if member.key == name:
+            return at, member.value
+    for at, item in enumerate(servers.items or ()):
+        named = item.member("name")
+        if named is not None and named.scalar == name:
+            return at, item
+    return None
+
+
+def _require(root: Node, name: str) -> tuple[Node, int, Node]:
+    servers = root.member("mcpServers")
+    found = _find(servers, name)
+    if servers is None or found is None:
+        raise UnknownServer(
+            f'there is no server "{name}"', next_step="mcpproxy upstream list shows them all"
+        )
+    return servers, *found
+
+
+def _private_directory(path: Path) -> None:
+    try:
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+            os.chmod(path, 0o700)  # noqa: S103 - 0700 whatever the umask
+    except OSError as error:
+        raise NotPermitted(
+            f"{path} cannot be made: {error.strerror}",
+            next_step="name a file elsewhere with --config",
+        ) from error
+
+
+def _nothing(name: str) -> str:
+    raise LookupError("not looked up")

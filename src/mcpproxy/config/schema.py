@@ -1,0 +1,229 @@
+"""The configuration file as it is written: every key, its type and its meaning.
+
+Law: strict types; a key we do not know is kept and warned about; the file's words stay the
+file's, `load` turns them into settings. The reference page is made from this.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from mcpproxy.config import rules
+from mcpproxy.config.durations import parse_duration
+from mcpproxy.config.references import is_unresolved
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", populate_by_name=True)
+
+
+class OAuthModel(_Model):
+    """What the provider does not tell by itself."""
+
+    client_id: str | None = Field(default=None, description="Client that was registered by hand")
+    client_secret: str | None = Field(default=None, description="Its secret, best as a reference")
+    scopes: list[str] = Field(
+        default=[], description="Scopes to ask for instead of the advertised ones"
+    )
+    redirect_uri: str | None = Field(
+        default=None, description="Fixed redirect URI, where the provider wants one registered"
+    )
+    client_metadata_url: str | None = Field(
+        default=None, description="Where our client metadata document is published (CIMD)"
+    )
+    extra_params: dict[str, str] = Field(
+        default={}, description="Added to the authorization request"
+    )
+
+    @field_validator("extra_params")
+    @classmethod
+    def _extra_params(cls, value: dict[str, str]) -> dict[str, str]:
+        return rules.check_extra_params(value)
+
+    @field_validator("client_metadata_url")
+    @classmethod
+    def _client_metadata_url(cls, value: str | None) -> str | None:
+        if value is not None and not is_unresolved(value):
+            rules.check_url(value)
+        return value
+
+
+class ServerModel(_Model):
+    """One upstream MCP server."""
+
+    name: str = Field(description=f"Name: {rules.NAME_RULE}")
+    url: str | None = Field(
+        default=None, description="Where the server is, if it is reached by HTTP"
+    )
+    command: str | None = Field(
+        default=None, description="What starts it, if it is a local process"
+    )
+    args: list[str] = Field(default=[], description="Arguments of the command")
+    env: dict[str, str] = Field(default={}, description="Environment of the command")
+    working_dir: str | None = Field(default=None, description="Where the command runs")
+    headers: dict[str, str] = Field(default={}, description="Sent with every request to the URL")
+    protocol: Literal["auto", "http", "streamable-http", "sse", "stdio"] = Field(
+        default="auto", description="How to speak with it"
+    )
+    enabled: bool = Field(default=True, description="Whether it is connected to")
+    quarantined: bool = Field(default=False, description="Whether it waits for approval")
+    allow_insecure: bool = Field(default=False, description="Allow http:// to a public host")
+    oauth: OAuthModel | None = Field(
+        default=None, description="OAuth details; `{}` for all discovered"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return rules.check_name(value)
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value and not is_unresolved(value):
+            rules.check_url(value)
+        return value
+
+
+class LoggingModel(_Model):
+    """Logs and their rotation."""
+
+    level: Literal["trace", "debug", "info", "warn", "error"] = Field(
+        default="info", description="Least severe level that is logged"
+    )
+    enable_file: bool = Field(default=True, description="Write log files")
+    enable_console: bool = Field(default=True, description="Log to the terminal")
+    log_dir: str | None = Field(default=None, description="Directory of the log files")
+    filename: str = Field(default="main.log", description="Name of the main log file")
+    max_size: Count = Field(default=10, description="Megabytes after which a file is rotated")
+    max_backups: Count = Field(default=5, description="Rotated files that are kept")
+    max_age: Count = Field(default=30, description="Days for which they are kept")
+    json_format: bool = Field(default=False, description="Log files in JSON")
+
+    @field_validator("filename")
+    @classmethod
+    def _filename(cls, value: str) -> str:
+        if not value or any(sign in value for sign in "/\\\0") or value.startswith("."):
+            raise ValueError("a plain file name, without a directory")
+        return value
+
+
+class RefreshModel(_Model):
+    """When tokens are refreshed. The defaults suit every known provider; tests go faster."""
+
+    backoff_base: Duration | None = Field(default=None, description="First wait after a failure")
+    backoff_cap: Duration | None = Field(default=None, description="Longest wait after failures")
+    min_interval: Duration | None = Field(
+        default=None, description="Least time between two attempts"
+    )
+    refresh_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        strict=False,
+        description="Part of a token's life after which it is due",
+    )
+    confirm_after: Duration | None = Field(default=None, description="When a refusal is confirmed")
+    probe_after: Duration | None = Field(default=None, description="When it is asked a last time")
+    connect_timeout: Duration | None = Field(
+        default=None, description="Longest wait for a connection"
+    )
+    answer_timeout: Duration | None = Field(default=None, description="Longest wait for an answer")
+    lease_ttl: Duration | None = Field(default=None, description="Life of the lease of an attempt")
+    token_wait: Duration | None = Field(
+        default=None, description="How long a call waits for a refresh"
+    )
+    retry_after_cap: Duration | None = Field(
+        default=None, description="Longest Retry-After that is obeyed"
+    )
+
+
+class OutboundModel(_Model):
+    """How the program reaches the world; what is left out comes from the environment."""
+
+    proxy: str | None = Field(default=None, description="HTTP proxy for all that goes out")
+    no_proxy: list[str] = Field(default=[], description="Hosts that are reached directly")
+    ca_file: str | None = Field(
+        default=None, description="PEM file of additional certificate authorities"
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("a proxy such as http://proxy.example:3128")
+        return value
+
+
+class FileModel(_Model):
+    """The file as a whole."""
+
+    listen: str = Field(default="127.0.0.1:8080", description="Address the daemon listens on")
+    data_dir: str | None = Field(default=None, description="Where logins and logs are kept")
+    api_key: str | None = Field(
+        default=None, description="Key of every caller; made on the first run"
+    )
+    require_mcp_auth: bool = Field(default=True, description="Whether /mcp asks for the key")
+    routing_mode: Literal["direct", "retrieve_tools"] = Field(
+        default="retrieve_tools", description="How /mcp shows the tools"
+    )
+    database_url: str | None = Field(
+        default=None, description="Where logins are stored; default embedded"
+    )
+    key_source: Literal["file", "keyring", "env"] = Field(
+        default="file", description="Where the key that seals the logins is kept"
+    )
+    mcpServers: list[ServerModel] = Field(default=[], description="The upstream servers")
+    call_tool_timeout: Duration = Field(
+        default=timedelta(minutes=2), description="Longest tool call"
+    )
+    init_timeout: Duration = Field(
+        default=timedelta(seconds=30), description="Longest connection set-up"
+    )
+    tools_limit: Count = Field(default=15, description="Tools that a search answers")
+    tool_response_limit: Annotated[int, Field(ge=0)] = Field(
+        default=20_000, description="Characters of a tool's answer before it is cut; 0: never"
+    )
+    trusted_hosts: list[str] = Field(
+        default=[], description="Further Host headers that are accepted"
+    )
+    logging: LoggingModel = Field(default_factory=LoggingModel, description="Logs")
+    oauth_refresh: RefreshModel = Field(
+        default_factory=RefreshModel, description="Refreshing of tokens"
+    )
+    outbound: OutboundModel = Field(
+        default_factory=OutboundModel, description="Proxies and certificates"
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        rules.parse_listen(value)
+        return value
+
+
+KNOWN_WITHOUT_EFFECT: Final[dict[type[_Model], re.Pattern[str]]] = {
+    FileModel: re.compile(
+        r"\$schema|activity_.*|allow_server_.*|check_server_repo|code_execution_.*|debug_search"
+        r"|disable_management|docker_.*|enable_.*|environment|features|health_check_interval"
+        r"|http_.*|intent_declaration|oauth_expiry_warning_hours|observability|profiles"
+        r"|quarantine_enabled|read_only_mode|registries|sensitive_data_detection|telemetry|tls"
+        r"|tokenizer|tool_.*|top_k|tray_.*"
+    ),
+    ServerModel: re.compile(
+        r"created|updated|.*_tools|expose_prompts|health_check_interval|init_timeout|isolation"
+        r"|launcher_wait_timeout|max_concurrent_requests|queue_.*|reconnect_on_use"
+        r"|tool_discovery_interval|trust_mode"
+    ),
+    OAuthModel: re.compile("pkce_enabled"),
+    LoggingModel: re.compile("compress"),
+}
+"""Keys of the Go project's files that load here and do nothing: named in one quiet line."""
+
+ALIASES: Final[dict[str, str]] = {"transport": "protocol", "type": "protocol", "cwd": "working_dir"}
+"""Other clients' words for our keys of a server."""
