@@ -125,6 +125,16 @@ def test_an_unanswered_refresh_is_sent_again_inside_the_replay_window() -> None:
     assert step == WaitUntil(NOW + 10 * SECOND, RefreshCause.RESEND)
 
 
+def test_a_lost_answer_after_a_long_outage_is_still_sent_again_inside_the_window() -> None:
+    grant = a_grant()
+    for n in range(8):
+        grant = fail(grant, n * 300, FailureKind.NOT_SENT)
+    grant = fail(grant, 2400, FailureKind.UNKNOWN)
+    assert due_in(plan(grant, NOW + 2401 * SECOND)) == 2410
+    grant = fail(grant, 2410, FailureKind.UNKNOWN)
+    assert due_in(plan(grant, NOW + 2411 * SECOND)) == 2430
+
+
 def test_somebody_asking_is_served_now_but_within_the_minimum_interval() -> None:
     grant = a_grant(last_begun_at=NOW)
     asked = NOW + 3 * SECOND

@@ -223,6 +223,9 @@ def _challenge_at(grant: Grant, now: datetime, policy: RefreshPolicy) -> datetim
 def _issued(grant: Grant, event: TokensIssued) -> Grant:
     attempt = None if _is_current(grant, event.attempt_id) else grant.attempt
     if event.generation != grant.generation:
+        known = (grant.tokens, *grant.spares)
+        if any(tokens.access_token == event.tokens.access_token for tokens in known):
+            return replace(grant, attempt=attempt)
         spares = (event.tokens, *grant.spares)[:MAX_SPARES]
         return replace(grant, spares=spares, attempt=attempt)
     return replace(
@@ -268,14 +271,16 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
             failure=failure,
         )
         return replace(grant, refusals=refusals, failures=None, attempt=None)
-    run = grant.failures
+    unknown = failure.kind is FailureKind.UNKNOWN
+    # The first lost answer of a generation begins the ladder anew: the provider's replay window
+    # is open now, whatever an outage before had stretched the waits to.
+    run = None if unknown and grant.unanswered == 0 else grant.failures
     failures = FailureRun(
         count=run.count + 1 if run else 1,
         first_at=run.first_at if run else begun_at,
         begun_at=begun_at,
         failure=failure,
     )
-    unknown = failure.kind is FailureKind.UNKNOWN
     return replace(
         grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
     )

@@ -16,7 +16,7 @@ from mcpproxy.core.model import Grant
 from mcpproxy.core.ports import Store
 
 RETRY_WRITE_FIRST: Final = timedelta(milliseconds=250)
-RETRY_WRITE_CAP: Final = timedelta(seconds=10)
+RETRY_WRITE_CAP: Final = timedelta(milliseconds=500)
 
 
 class Superseded(Exception):

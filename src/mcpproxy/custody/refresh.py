@@ -4,9 +4,11 @@ Law: anything that spends the refresh token is written first, and what comes of 
 before it is used. Runs in a task of its own that no caller can cancel.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Final, assert_never
 
 from mcpproxy.core.errors import StoreUnavailable
@@ -14,13 +16,14 @@ from mcpproxy.core.events import (
     AnswerArrived,
     AttemptBegan,
     AttemptOrphaned,
+    GrantEvent,
     RefreshFailed,
     SendingBegan,
     TokensIssued,
     VariantLearned,
 )
 from mcpproxy.core.lifecycle import Plan, RefreshNow
-from mcpproxy.core.model import Attempt, FailureKind, Grant, RefreshFailure, Secret
+from mcpproxy.core.model import Attempt, FailureKind, Grant, Phase, RefreshFailure, Secret
 from mcpproxy.core.notices import RefreshAttempted, RefreshFailedNotice, RefreshSucceeded
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import (
@@ -32,7 +35,9 @@ from mcpproxy.core.ports import (
     OtherVariant,
     Publisher,
 )
-from mcpproxy.custody.journal import Journal, Superseded
+from mcpproxy.custody.journal import RETRY_WRITE_CAP, Journal, Superseded
+
+SETTLE_PAUSE: Final = 4 * RETRY_WRITE_CAP
 
 INTENT_TRIES: Final = 3
 """How often an intent is tried on facts that keep moving; then the loop comes back later."""
@@ -99,7 +104,11 @@ class Refresh:
 
     async def _under_lease(self, hold: LeaseHold) -> Refreshed | Busy:
         for _ in range(INTENT_TRIES):
-            grant = await self._settled()
+            grant = await self._tools.journal.load(self._server)
+            if grant is not None and grant.attempt is not None:
+                grant = await self._settle(grant, grant.attempt)
+                if grant is None:
+                    continue
             if grant is None:
                 return Refreshed(None)
             step = self._decide(grant)
@@ -110,15 +119,20 @@ class Refresh:
                 return Refreshed(await self._attempt(begun, hold))
         return Busy()
 
-    async def _settled(self) -> Grant | None:
-        """The facts, re-read under the lease, with the attempt of a holder that is gone settled."""
-        grant = await self._tools.journal.load(self._server)
-        if grant is None or grant.attempt is None:
-            return grant
-        if grant.attempt.answer is not None:
-            return await self._conclude(grant, grant.attempt, grant.attempt.answer)
-        orphaned = AttemptOrphaned(grant.attempt.attempt_id, self._tools.clock.now())
-        return await self._tools.journal.append(grant, orphaned)
+    async def _settle(self, grant: Grant, attempt: Attempt) -> Grant | None:
+        """Finish what a holder that is gone had begun; None if these facts are not the newest."""
+        if attempt.answer is not None:
+            return await self._conclude(grant, attempt, attempt.answer, _Writing.ON_THESE_FACTS)
+        if attempt.phase is Phase.SENDING:
+            # A holder that lives but could not write (full disk, long pause) writes its answer
+            # the moment it can, and loses its lease before: give it that moment.
+            await asyncio.sleep(SETTLE_PAUSE.total_seconds())
+        event = AttemptOrphaned(attempt.attempt_id, self._tools.clock.now())
+        settled = await self._tools.journal.try_append(grant, event)
+        if settled is not None and settled.failures is not None:
+            # Its holder did not live to tell; every attempt counts.
+            self._publish_failure(settled, attempt, settled.failures.failure, None)
+        return settled
 
     async def _begin(self, grant: Grant, step: RefreshNow) -> Grant | None:
         """The intent, stored on exactly the facts it was decided on; None if they moved."""
@@ -155,38 +169,59 @@ class Refresh:
         stored = await tools.journal.append_at_any_cost(
             sender.grant, AnswerArrived(attempt.attempt_id, answer)
         )
-        return await self._conclude(stored, attempt, answer, began)
+        concluded = await self._conclude(stored, attempt, answer, _Writing.AT_ANY_COST, began)
+        return concluded or stored
 
     async def _conclude(
-        self, grant: Grant, attempt: Attempt, answer: Secret, began: timedelta | None = None
-    ) -> Grant:
-        """Read a stored answer and store what it means. `began` None: another process asked."""
-        tools, now = self._tools, self._tools.clock.now()
-        outcome = tools.provider.read(grant, answer, now)
+        self,
+        grant: Grant,
+        attempt: Attempt,
+        answer: Secret,
+        writing: "_Writing",
+        began: timedelta | None = None,
+    ) -> Grant | None:
+        """Read a stored answer and store what it means, then tell. `began` None: another process
+        asked. None: these facts are not the newest.
+        """
+        now = self._tools.clock.now()
+        outcome = self._tools.provider.read(grant, answer, now)
+        event: GrantEvent
         match outcome:
             case Issued(tokens):
-                issued = TokensIssued(attempt.attempt_id, attempt.generation, tokens, now)
-                stored = await tools.journal.append_at_any_cost(grant, issued)
-                self._publish_success(stored, attempt, began)
-                return stored
+                event = TokensIssued(attempt.attempt_id, attempt.generation, tokens, now)
+                failure = None
             case OtherVariant(variant):
-                refused = RefreshFailure(
-                    FailureKind.TRANSIENT, f"the provider wants the request {variant.value}"
-                )
-                self._publish_failure(grant, attempt, refused, began)
-                learned = VariantLearned(attempt.attempt_id, variant, now)
-                return await tools.journal.append_at_any_cost(grant, learned)
+                event = VariantLearned(attempt.attempt_id, variant, now)
+                detail = f"the provider wants the request {variant.value.replace('_', ' ')}"
+                failure = RefreshFailure(FailureKind.TRANSIENT, detail)
             case RefreshFailure():
-                return await self._fail(grant, attempt, outcome, began)
+                event = RefreshFailed(attempt.attempt_id, outcome, now)
+                failure = outcome
             case _:
                 assert_never(outcome)
+        stored = await self._write(grant, event, writing)
+        if stored is not None and failure is None:
+            self._publish_success(stored, attempt, began)
+        elif stored is not None and failure is not None:
+            self._publish_failure(stored, attempt, failure, began)
+        return stored
 
     async def _fail(
         self, grant: Grant, attempt: Attempt, failure: RefreshFailure, began: timedelta | None
     ) -> Grant:
-        self._publish_failure(grant, attempt, failure, began)
         event = RefreshFailed(attempt.attempt_id, failure, self._tools.clock.now())
-        return await self._tools.journal.append_at_any_cost(grant, event)
+        stored = await self._tools.journal.append_at_any_cost(grant, event)
+        self._publish_failure(stored, attempt, failure, began)
+        return stored
+
+    async def _write(self, grant: Grant, event: GrantEvent, writing: "_Writing") -> Grant | None:
+        match writing:
+            case _Writing.ON_THESE_FACTS:
+                return await self._tools.journal.try_append(grant, event)
+            case _Writing.AT_ANY_COST:
+                return await self._tools.journal.append_at_any_cost(grant, event)
+            case _:
+                assert_never(writing)
 
     def _publish_success(self, stored: Grant, attempt: Attempt, began: timedelta | None) -> None:
         self._tools.publisher.publish(
@@ -210,6 +245,13 @@ class Refresh:
 
     def _since(self, began: timedelta | None) -> timedelta:
         return timedelta(0) if began is None else self._tools.clock.elapsed() - began
+
+
+class _Writing(Enum):
+    """Our own answer is written whatever the facts are by now; another's only if it still waits."""
+
+    AT_ANY_COST = auto()
+    ON_THESE_FACTS = auto()
 
 
 class _Sender:

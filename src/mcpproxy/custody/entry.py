@@ -1,0 +1,100 @@
+"""What is in memory about one server's grant: its facts, its refresh in flight, who waits for it.
+
+Law: a cache of the store and of `plan`, never a source of truth; losing it loses nothing.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from mcpproxy.core.lifecycle import Plan, Rest, WaitUntil, ending, plan
+from mcpproxy.core.model import Grant
+from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
+from mcpproxy.core.policy import RefreshPolicy
+from mcpproxy.core.ports import Publisher
+
+
+class Entry:
+    """One server's grant in memory. `not_before` is a brake in elapsed time: it holds whatever
+    the wall clock does.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_changed",
+        "_ended",
+        "_step",
+        "asked_at",
+        "grant",
+        "not_before",
+        "refresh",
+    )
+
+    def __init__(self, grant: Grant) -> None:
+        self.grant = grant
+        self.refresh: asyncio.Task[None] | None = None
+        self.not_before = timedelta(0)
+        self.asked_at: datetime | None = None
+        self._step: Plan | None = None
+        self._announced: Plan | None = None
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def take(self, grant: Grant) -> None:
+        """These are the facts now, unless those in memory are newer (a lagging read, or a refresh
+        of the login before this one).
+        """
+        known = self.grant
+        if grant.login_id == known.login_id:
+            if grant.revision < known.revision:
+                return
+        elif grant.logged_in_at < known.logged_in_at:
+            return
+        self.grant = grant
+        self.signal()
+
+    def signal(self) -> None:
+        """Wake who waits; what was planned is planned anew."""
+        self._step = None
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def ask(self, at: datetime) -> None:
+        """Somebody wants a refresh now."""
+        self.asked_at = at
+        self._step = None
+
+    def forget_plan(self) -> None:
+        """The clock was set, or the machine woke: plan anew."""
+        self._step = None
+
+    async def changed(self) -> None:
+        """Wait until anything about this entry changes."""
+        await self._changed.wait()
+
+    def step(self, now: datetime, policy: RefreshPolicy, woken_at: datetime | None) -> Plan:
+        """What is due. A plan to wait stands until its time has come or a fact changes."""
+        known = self._step
+        if known is not None and not (isinstance(known, WaitUntil) and now >= known.at):
+            return known
+        step = plan(self.grant, now, policy, woken_at=woken_at, asked_at=self.asked_at)
+        if isinstance(step, WaitUntil | Rest):
+            self._step = step
+        return step
+
+    def tell(self, step: Plan, now: datetime, publisher: Publisher) -> None:
+        """Publish when the next attempt is due, and an ending, each once."""
+        ended = ending(self.grant, now)
+        if ended is not None and not self._ended:
+            publisher.publish(LoginLost(self.grant.server, ended.verdict.value, ended.evidence))
+        self._ended = ended is not None
+        if not isinstance(step, WaitUntil) or step == self._announced:
+            return
+        self._announced = step
+        grant = self.grant
+        run = grant.refusals or grant.failures
+        if run is None:
+            publisher.publish(RefreshScheduled(grant.server, grant.generation, step.at))
+        else:
+            publisher.publish(
+                RetryScheduled(grant.server, grant.generation, run.count, step.at, run.failure)
+            )
