@@ -4,7 +4,7 @@ Law: a person's file stays a person's file; an edit whose result would not load 
 file untouched; the new file is there as a whole or not at all.
 """
 
-import os
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,19 +29,22 @@ FIRST_FILE: Final = """{
 class ConfigFile:
     """The configuration file, as programs change it. Synchronous; not for the event loop."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, environ: Mapping[str, str]) -> None:
         self._location = location
+        # An edit is checked without asking the keyring: what is in it does not matter for that.
+        self._references = References(environ, lambda name: f"keyring item {name}")
 
     def prepare(self) -> None:
-        """Make the file on the first run, and the API key where it has none.
-
-        Raises ConfigError or NotPermitted.
+        """Make the file on the first run, and the API key where it has none; take a file that
+        others could read from them. Raises ConfigError or NotPermitted.
         """
         path = self._location.config_path
         if not path.exists():
             _private_directory(path.parent)
             write_private(path, FIRST_FILE % secrets.token_urlsafe(32))
             return
+        with contextlib.suppress(OSError):
+            path.chmod(0o600)
         if self._location.api_key:
             return
         text = read_text(path)
@@ -104,8 +107,7 @@ class ConfigFile:
         path = self._location.config_path
         before = read_text(path)
         after = edit(before, parse(before))
-        # References are not looked up: a server may be added before its secret is.
-        read_settings(after, self._location, References({}, _nothing))
+        read_settings(after, self._location, self._references)
         if read_text(path) != before:
             raise ConfigError(
                 f"{path} was changed by somebody else meanwhile", next_step="try again"
@@ -140,13 +142,9 @@ def _private_directory(path: Path) -> None:
     try:
         if not path.is_dir():
             path.mkdir(mode=0o700, parents=True)
-            os.chmod(path, 0o700)  # noqa: S103 - 0700 whatever the umask
+            path.chmod(0o700)
     except OSError as error:
         raise NotPermitted(
             f"{path} cannot be made: {error.strerror}",
             next_step="name a file elsewhere with --config",
         ) from error
-
-
-def _nothing(name: str) -> str:
-    raise LookupError("not looked up")
