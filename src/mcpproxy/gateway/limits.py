@@ -23,6 +23,7 @@ class GatewayLimits:
     reconnect_cap: timedelta = timedelta(minutes=5)
     # A connection that lasted this long was a good one: the next outage starts from the base.
     settled_after: timedelta = timedelta(seconds=30)
+    relist_every: timedelta = timedelta(minutes=5)
     # Between SIGTERM and SIGKILL, and for the goodbye of a remote session.
     goodbye: timedelta = timedelta(seconds=2)
     keep_alive: timedelta = timedelta(seconds=15)

@@ -148,6 +148,17 @@ class LiveUpstream:
                 self.challenge = failure.challenge
             raise self._unavailable(failure) from failure
 
+    async def introduced(self) -> Agreed:
+        """What the upstream said of itself, now or when it was last there. Raises as `request`."""
+        if self.agreed is None:
+            try:
+                await self._ready()
+            except LinkFailed as failure:
+                raise self._unavailable(failure) from failure
+        if self.agreed is None:
+            raise self._unavailable(self._why)
+        return self.agreed
+
     async def notify(self, method: str, params: Raw | None) -> None:
         """Pass a notification on, if there is a session to pass it on to."""
         if self._session is not None:
@@ -289,10 +300,14 @@ class LiveUpstream:
             self._observer.notified(self, method, message)
 
     async def _keep_listed(self) -> None:
+        sweep = self._means.limits.relist_every.total_seconds()
         while True:
-            await self._relist.wait()
+            # Not every server says that its tools changed: they are asked now and then.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(sweep):
+                    await self._relist.wait()
             self._relist.clear()
-            if self.agreed is None or not self.agreed.has("tools"):
+            if self._session is None or self.agreed is None or not self.agreed.has("tools"):
                 continue
             try:
                 listing = await list_tools(self.request, self._means.limits.max_pages)

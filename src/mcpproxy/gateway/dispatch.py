@@ -1,0 +1,133 @@
+"""One tool call: allowed, carried out, measured, told; and what the caller hears of trouble.
+
+Law: an upstream's trouble is never our own 401. It is an answer that says what happens next.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.core.errors import (
+    LoginRequired,
+    McpproxyError,
+    RefreshPending,
+    TokenUnavailable,
+    UpstreamUnavailable,
+)
+from mcpproxy.core.health import rfc3339
+from mcpproxy.core.notices import ToolCalled
+from mcpproxy.core.ports import Clock, Publisher
+from mcpproxy.gateway.access import Caller, may_call
+from mcpproxy.gateway.catalog import Entry
+from mcpproxy.gateway.pool import Pool
+from mcpproxy.gateway.session import Call, Sink
+from mcpproxy.gateway.upstream import LiveUpstream
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+_IS_ERROR: Final = "isError"
+
+
+class Dispatch:
+    """Carries tool calls to upstreams."""
+
+    def __init__(self, pool: Pool, clock: Clock, publisher: Publisher) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._publisher = publisher
+
+    def allows(self, caller: Caller, entry: Entry) -> bool:
+        """Whether this tool exists for this caller."""
+        live = self._pool.find(entry.server)
+        return live is not None and may_call(caller, live.upstream, entry.tool)
+
+    async def call(
+        self, caller: Caller, entry: Entry, params: Members, sink: Sink | None
+    ) -> Members:
+        """The response to tools/call; `params` are the caller's, the tool's own name is put in.
+
+        Trouble of the upstream comes back as a tool error. An unknown or forbidden tool is one
+        answer: unknown.
+        """
+        live = self._pool.find(entry.server)
+        if live is None or not may_call(caller, live.upstream, entry.tool):
+            return unknown_tool(entry.name)
+        params["name"] = jsonrpc.raw(entry.tool.name)
+        return await self.carry(live, entry.tool.name, Call("tools/call", params, sink))
+
+    async def carry(self, live: LiveUpstream, tool: str, call: Call) -> Members:
+        """As `send`, with trouble as a tool error."""
+        try:
+            return await self.send(live, tool, call)
+        except McpproxyError as error:
+            return tool_error(error, live.name)
+
+    async def send(
+        self, live: LiveUpstream, tool: str, call: Call, timeout: timedelta | None = None
+    ) -> Members:
+        """Carry out a call that is allowed, and tell of it. Raises as LiveUpstream.request."""
+        begun = self._clock.elapsed()
+        outcome = "unavailable"
+        try:
+            response = await live.request(call, timeout)
+            outcome = "error" if failed(response) else "ok"
+            return response
+        finally:
+            self._told(live.name, tool, outcome, begun)
+
+    def _told(self, server: str, tool: str, outcome: str, begun: timedelta) -> None:
+        taken = self._clock.elapsed() - begun
+        self._publisher.publish(ToolCalled(server, tool, outcome, taken))
+
+
+def failed(response: Members) -> bool:
+    """Whether a tool's answer is an error. The whole result is read only if it may be one."""
+    result = response.get("result")
+    if result is None:
+        return True
+    if b'"isError"' not in bytes(result):
+        return False
+    return bytes(jsonrpc.members(result).get(_IS_ERROR, b"")) == b"true"
+
+
+def unknown_tool(name: str) -> Members:
+    return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"Unknown tool: {name}")
+
+
+def words_for(error: McpproxyError, server: str) -> str:
+    """What went wrong and what happens next, for the person or agent behind a call."""
+    parts = [error.message]
+    if isinstance(error, RefreshPending | UpstreamUnavailable) and error.retry_at is not None:
+        parts.append(f"The next try is at {rfc3339(error.retry_at)}")
+    if error.next_step:
+        parts.append(error.next_step)
+    elif isinstance(error, LoginRequired):
+        parts.append(f"Log in with: mcpproxy auth login {server}")
+    elif isinstance(error, TokenUnavailable):
+        parts.append("It is retried by itself; call again later")
+    return ". ".join(part.rstrip(".") for part in parts) + "."
+
+
+def tool_error(error: McpproxyError, server: str) -> Members:
+    """Trouble as the result of a tool, so that the model behind the client reads it."""
+    return jsonrpc.result(
+        jsonrpc.encode(
+            {
+                "content": [{"type": "text", "text": words_for(error, server)}],
+                "isError": True,
+                "_meta": {"mcpproxy/error": _facts(error, server)},
+            }
+        )
+    )
+
+
+def rpc_error(error: McpproxyError, server: str) -> Members:
+    """Trouble as the answer to any other method."""
+    words = words_for(error, server)
+    return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, words, _facts(error, server))
+
+
+def _facts(error: McpproxyError, server: str) -> dict[str, object]:
+    facts: dict[str, object] = {"code": error.code, "server": server}
+    if isinstance(error, RefreshPending | UpstreamUnavailable) and error.retry_at is not None:
+        facts["retry_at"] = rfc3339(error.retry_at)
+    return facts

@@ -1,0 +1,116 @@
+"""What one endpoint shows its clients: everything aggregated, or one upstream alone.
+
+Law: a face knows methods and callers, never HTTP or sessions; it answers one request at a time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from mcpproxy import __version__
+from mcpproxy.core.errors import McpproxyError
+from mcpproxy.gateway.access import Caller, Permit, may_call
+from mcpproxy.gateway.dispatch import Dispatch, rpc_error, unknown_tool
+from mcpproxy.gateway.modes.mode import Ask, Mode, tool_list
+from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.upstream import LiveUpstream
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+_PONG: Final = b"{}"
+_OWN_INFO: Final = jsonrpc.raw({"name": "mcpproxy", "version": __version__})
+
+
+class Face(Protocol):
+    """One endpoint. `server` is the upstream it is all about, None for the aggregate."""
+
+    @property
+    def server(self) -> str | None: ...
+
+    @property
+    def changes(self) -> bool:
+        """Whether what it lists may change."""
+        ...
+
+    async def introduction(self, caller: Caller) -> Members:
+        """The result of initialize, without a protocol version. Raises McpproxyError."""
+        ...
+
+    async def answer(self, ask: Ask) -> Members:
+        """The response to one request. Never raises McpproxyError."""
+        ...
+
+
+class Aggregate:
+    """All upstreams together, in one routing mode."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.server = None
+        self.changes = mode.changes
+        self._mode = mode
+        self._methods: Mapping[str, Callable[[Ask], Members]] = {
+            "ping": lambda _: jsonrpc.result(_PONG),
+            "logging/setLevel": lambda _: jsonrpc.result(_PONG),
+            "tools/list": lambda ask: jsonrpc.result(mode.tools(ask.caller)),
+        }
+
+    async def introduction(self, caller: Caller) -> Members:
+        return {
+            "capabilities": jsonrpc.raw({"logging": {}, "tools": {"listChanged": self.changes}}),
+            "serverInfo": _OWN_INFO,
+            "instructions": jsonrpc.raw(self._mode.instructions),
+        }
+
+    async def answer(self, ask: Ask) -> Members:
+        if ask.method == "tools/call":
+            name = jsonrpc.text(ask.params.get("name"))
+            if name is None:
+                return jsonrpc.error(jsonrpc.INVALID_PARAMS, "tools/call needs a name")
+            return await self._mode.call(ask, name)
+        respond = self._methods.get(ask.method)
+        return method_not_found(ask.method) if respond is None else respond(ask)
+
+
+class Single:
+    """One upstream alone: its names, its capabilities, whatever methods it has."""
+
+    changes = True
+
+    def __init__(self, live: Callable[[], LiveUpstream], server: str, dispatch: Dispatch) -> None:
+        self.server = server
+        self._live = live
+        self._dispatch = dispatch
+
+    async def introduction(self, caller: Caller) -> Members:
+        agreed = await self._live().introduced()
+        return {name: value for name, value in agreed.result.items() if name != "protocolVersion"}
+
+    async def answer(self, ask: Ask) -> Members:
+        try:
+            live = self._live()
+            if ask.method == "ping":
+                return jsonrpc.result(_PONG)
+            if ask.method == "tools/list":
+                await live.introduced()
+                return jsonrpc.result(self._tools(live, ask.caller))
+            if ask.method == "tools/call":
+                return await self._call(live, ask)
+            if Permit.READ not in ask.caller.permits:
+                return method_not_found(ask.method)
+            return await live.request(Call(ask.method, ask.params or None, ask.sink))
+        except McpproxyError as error:
+            return rpc_error(error, self.server)
+
+    async def _call(self, live: LiveUpstream, ask: Ask) -> Members:
+        name = jsonrpc.text(ask.params.get("name"))
+        tool = next((tool for tool in live.listing.tools if tool.name == name), None)
+        if tool is None or not may_call(ask.caller, live.upstream, tool):
+            return unknown_tool(name or "")
+        return await self._dispatch.carry(live, tool.name, Call(ask.method, ask.params, ask.sink))
+
+    def _tools(self, live: LiveUpstream, caller: Caller) -> bytes:
+        tools = live.listing.tools
+        return tool_list([t.definition for t in tools if may_call(caller, live.upstream, t)])
+
+
+def method_not_found(method: str) -> Members:
+    return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}")

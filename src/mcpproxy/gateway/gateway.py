@@ -1,0 +1,172 @@
+"""The gateway as the rest of the program sees it: upstreams on one side, the endpoint on the other.
+
+Law: this file only puts the parts together; what they do stands in theirs.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.core.errors import UpstreamError
+from mcpproxy.core.model import Connection, Upstream
+from mcpproxy.core.ports import Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
+from mcpproxy.gateway.access import Caller, may_reach
+from mcpproxy.gateway.catalog import Catalog, Entry
+from mcpproxy.gateway.dispatch import Dispatch
+from mcpproxy.gateway.endpoint import Authenticate, Endpoint
+from mcpproxy.gateway.faces import Aggregate, Face, Single
+from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
+from mcpproxy.gateway.modes.direct import DirectMode
+from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
+from mcpproxy.gateway.pool import Pool
+from mcpproxy.gateway.search import ToolIndex
+from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.sessions import ClientSessions
+from mcpproxy.gateway.transports.guard import make_guard
+from mcpproxy.gateway.transports.web import WebClient
+from mcpproxy.gateway.upstream import Means
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+_ALL: Final = "/all"
+_CALL: Final = "/call"
+_ONE: Final = "/s/"
+_TOOLS_CHANGED: Final = jsonrpc.notification("notifications/tools/list_changed")
+
+
+class Gateway:
+    """The data plane. It is the `ConnectionFacts` and the `UpstreamControl` of `core.ports`.
+
+    `health` is asked by the built-in tool upstream_servers; `routing_mode` is what `/mcp` itself
+    speaks: `direct` or `retrieve_tools`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenSource,
+        clock: Clock,
+        publisher: Publisher,
+        log: UpstreamLog,
+        health: HealthOf,
+        routing_mode: str = RetrieveMode.name,
+        limits: GatewayLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._web = WebClient(limits)
+        self._guard = make_guard()
+        self._catalog = Catalog()
+        self._index = ToolIndex()
+        self._sessions = ClientSessions(clock, limits)
+        means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
+        self._pool = Pool(means, self._catalog, self)
+        self._dispatch = Dispatch(self._pool, clock, publisher)
+        self._retrieve = RetrieveMode(
+            self._catalog, self._index, self._dispatch, self._pool, health
+        )
+        direct = Aggregate(DirectMode(self._catalog, self._dispatch))
+        search = Aggregate(self._retrieve)
+        default = direct if routing_mode == DirectMode.name else search
+        self._faces: Mapping[str, Aggregate] = {"": default, _ALL: direct, _CALL: search}
+
+    # --- life -----------------------------------------------------------------------------
+
+    async def start(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Begin to connect all upstreams; returns at once."""
+        await self._pool.apply(upstreams)
+
+    async def apply(self, upstreams: Mapping[str, Upstream]) -> None:
+        """The configuration is this now; only what changed restarts."""
+        await self._pool.apply(upstreams)
+
+    def end_streams(self) -> None:
+        """Let the clients' open streams end: before the HTTP server waits for them."""
+        self._sessions.end_streams()
+
+    async def stop(self) -> None:
+        """End all streams, sessions and child processes."""
+        self.end_streams()
+        await self._pool.stop()
+        await self._web.close()
+        await self._guard.close()
+        self._index.close()
+
+    def asgi(self, authenticate: Authenticate) -> Endpoint:
+        """The ASGI application for `/mcp` and everything below it.
+
+        `authenticate` sees the scope of each request. Host and Origin are its caller's matter.
+        """
+        return Endpoint(self._face_of, authenticate, self._sessions, self._limits)
+
+    # --- facts and control ----------------------------------------------------------------
+
+    def connection(self, server: str) -> Connection:
+        return self._pool.connection(server)
+
+    def challenge(self, server: str) -> str | None:
+        """The WWW-Authenticate header of the upstream's last 401 or 403, for a login."""
+        live = self._pool.find(server)
+        return None if live is None else live.challenge
+
+    def wake(self, server: str | None = None) -> None:
+        """A wake, a fresh network, a new login: try at once what waits for its next try."""
+        self._pool.wake(server)
+
+    async def restart(self, server: str) -> None:
+        await self._pool.restart(server)
+
+    def tools(self, server: str | None = None) -> Sequence[ToolEntry]:
+        entries = self._catalog if server is None else self._catalog.of(server)
+        return [_tool_entry(entry) for entry in entries]
+
+    def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
+        return [(_tool_entry(entry), score) for entry, score in self._retrieve.search(query, limit)]
+
+    async def call_tool(
+        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
+    ) -> bytes:
+        live = self._pool.get(server)
+        given = jsonrpc.raw(jsonrpc.members(arguments))
+        params = {"name": jsonrpc.raw(tool), "arguments": given}
+        response = await self._dispatch.send(live, tool, Call("tools/call", params), timeout)
+        error = jsonrpc.error_of(response)
+        if error is not None:
+            raise UpstreamError(f"{server} refused the call: {error.message} ({error.code})")
+        return bytes(response["result"])
+
+    # --- what the upstreams say (Audience) --------------------------------------------------
+
+    def tools_changed(self, server: str) -> None:
+        self._index.replace(server, self._catalog.of(server))
+        self._tell(server, _TOOLS_CHANGED)
+
+    def notified(self, server: str, method: str, message: Members) -> None:
+        self._tell_single(server, jsonrpc.encode(message))
+
+    def _tell(self, server: str, message: bytes) -> None:
+        live = self._pool.find(server)
+        for session in self._sessions:
+            face = self._faces.get(session.endpoint)
+            concerned = session.endpoint == _ONE + server or (face is not None and face.changes)
+            visible = live is None or may_reach(session.caller, live.upstream)
+            if session.outbox is not None and concerned and visible:
+                session.outbox.put(message)
+
+    def _tell_single(self, server: str, message: bytes) -> None:
+        for session in self._sessions:
+            if session.outbox is not None and session.endpoint == _ONE + server:
+                session.outbox.put(message)
+
+    def _face_of(self, place: str, caller: Caller) -> Face | None:
+        face = self._faces.get(place)
+        if face is not None:
+            return face
+        server = place.removeprefix(_ONE)
+        live = self._pool.find(server) if place.startswith(_ONE) else None
+        if live is None or not may_reach(caller, live.upstream):
+            return None
+        return Single(lambda: self._pool.get(server), server, self._dispatch)
+
+
+def _tool_entry(entry: Entry) -> ToolEntry:
+    return ToolEntry(entry.server, entry.tool.name, entry.tool.description, entry.tool.definition)

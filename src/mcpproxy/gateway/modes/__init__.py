@@ -1,0 +1,1 @@
+"""Routing modes: how the tools of all upstreams are shown to clients."""

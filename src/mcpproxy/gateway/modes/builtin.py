@@ -1,0 +1,113 @@
+"""The built-in tools of retrieve_tools mode, as clients see them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from mcpproxy.gateway.access import Permit
+from mcpproxy.gateway.tools import Effect
+from mcpproxy.gateway.wire import jsonrpc
+
+DEFAULT_LIMIT: Final = 10
+MAX_LIMIT: Final = 50
+MAX_DESCRIBED: Final = 5
+
+CALL_TOOLS: Final[Mapping[str, Effect]] = {
+    "call_tool_read": Effect.READ,
+    "call_tool_write": Effect.WRITE,
+    "call_tool_destructive": Effect.DESTRUCTIVE,
+}
+"""Which variant carries out which effect; a stronger one carries out the weaker too."""
+
+CALL_WITH: Final = {effect: name for name, effect in CALL_TOOLS.items()}
+
+
+def _schema(required: list[str], **properties: object) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+_QUERY: Final = {
+    "type": "string",
+    "description": "What the tool should do, in a few words, such as 'create issue' or 'read file'",
+}
+_LIMIT: Final = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_LIMIT,
+    "description": f"How many tools at most (default {DEFAULT_LIMIT})",
+}
+_NAMES: Final = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 1,
+    "maxItems": MAX_DESCRIBED,
+    "description": "Tools as server:tool",
+}
+_CALL: Final = _schema(
+    ["name"],
+    name={"type": "string", "description": "The tool as server:tool, as retrieve_tools names it"},
+    args={"type": "object", "description": "The tool's arguments, by its inputSchema"},
+)
+_OPERATION: Final = {"type": "string", "enum": ["list"], "description": "list (the default)"}
+
+_READ_ONLY: Final = {"readOnlyHint": True, "openWorldHint": False}
+
+
+def _call_tool(what: str, **annotations: bool) -> Mapping[str, object]:
+    return {
+        "description": f"Call a tool that {what}. Find tools and their schemas with "
+        "retrieve_tools first; its call_with says which of the call_tool tools to use.",
+        "inputSchema": _CALL,
+        "annotations": annotations,
+    }
+
+
+_TOOLS: Final[Mapping[str, tuple[Permit, Mapping[str, object]]]] = {
+    "retrieve_tools": (
+        Permit.READ,
+        {
+            "description": "Find tools among all connected servers. Answers with their names, "
+            "descriptions, input schemas and, in call_with, the tool to call them by. "
+            "Ask for what you want to do before you say that it cannot be done.",
+            "inputSchema": _schema(["query"], query=_QUERY, limit=_LIMIT),
+            "annotations": _READ_ONLY,
+        },
+    ),
+    "describe_tool": (
+        Permit.READ,
+        {
+            "description": "The full definitions of tools whose names you know.",
+            "inputSchema": _schema(["names"], names=_NAMES),
+            "annotations": _READ_ONLY,
+        },
+    ),
+    "call_tool_read": (Permit.READ, _call_tool("only reads", readOnlyHint=True)),
+    "call_tool_write": (
+        Permit.WRITE,
+        _call_tool(
+            "creates or changes things without destroying any",
+            readOnlyHint=False,
+            destructiveHint=False,
+        ),
+    ),
+    "call_tool_destructive": (
+        Permit.DESTRUCTIVE,
+        _call_tool(
+            "may delete or overwrite things, or does not say what it does",
+            readOnlyHint=False,
+            destructiveHint=True,
+        ),
+    ),
+    "upstream_servers": (
+        Permit.READ,
+        {
+            "description": "The connected servers with their health, and what to do about trouble.",
+            "inputSchema": _schema([], operation=_OPERATION),
+            "annotations": _READ_ONLY,
+        },
+    ),
+}
+
+PERMIT_OF: Final = {name: permit for name, (permit, _) in _TOOLS.items()}
+DEFINITION_OF: Final = {
+    name: jsonrpc.encode({"name": name, **definition}) for name, (_, definition) in _TOOLS.items()
+}

@@ -1,0 +1,111 @@
+"""All upstreams of the gateway: started, stopped, replaced when their configuration changes.
+
+Law: only what changed restarts; starting waits for nobody.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
+from mcpproxy.core.model import Connection, Upstream
+from mcpproxy.gateway.access import is_offered
+from mcpproxy.gateway.catalog import Catalog
+from mcpproxy.gateway.tools import Tool
+from mcpproxy.gateway.upstream import LiveUpstream, Means
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+
+class Audience(Protocol):
+    """Who tells the clients. Both return at once."""
+
+    def tools_changed(self, server: str) -> None: ...
+
+    def notified(self, server: str, method: str, message: Members) -> None: ...
+
+
+class Pool:
+    """Live upstreams by name; what they offer is in `catalog`."""
+
+    def __init__(self, means: Means, catalog: Catalog, audience: Audience) -> None:
+        self._means = means
+        self._catalog = catalog
+        self._audience = audience
+        self._configured: dict[str, Upstream] = {}
+        self._live: dict[str, LiveUpstream] = {}
+        self._changing = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[LiveUpstream]:
+        return iter(self._live.values())
+
+    def find(self, server: str) -> LiveUpstream | None:
+        return self._live.get(server)
+
+    def get(self, server: str) -> LiveUpstream:
+        """Raises UnknownServer, or UpstreamUnavailable for one that is not offered."""
+        live = self._live.get(server)
+        if live is not None:
+            return live
+        if server not in self._configured:
+            raise UnknownServer(f"no server is called {server}", next_step="mcpproxy upstream list")
+        why = "disabled" if not self._configured[server].enabled else "quarantined"
+        raise UpstreamUnavailable(f"{server} is {why}")
+
+    def connection(self, server: str) -> Connection:
+        live = self._live.get(server)
+        return Connection() if live is None else live.connection
+
+    async def apply(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Make the live upstreams those that are configured; what is unchanged is left alone."""
+        async with self._changing:
+            gone = {
+                name: live
+                for name, live in self._live.items()
+                if upstreams.get(name) != live.upstream
+            }
+            self._configured = dict(upstreams)
+            for name in gone:
+                del self._live[name]
+                self._offer(name, ())
+            for name, upstream in upstreams.items():
+                if is_offered(upstream) and name not in self._live:
+                    self._live[name] = LiveUpstream(upstream, self._means, self)
+                    if name not in gone:
+                        self._live[name].start()
+            await asyncio.gather(*(self._succeed(live) for live in gone.values()))
+
+    async def restart(self, server: str) -> None:
+        """Stop and start one upstream. Raises as `get`."""
+        async with self._changing:
+            live = self.get(server)
+            self._live[server] = LiveUpstream(live.upstream, self._means, self)
+            await self._succeed(live)
+
+    async def _succeed(self, old: LiveUpstream) -> None:
+        """Its successor, if there is one, starts when the old one is gone: two might collide."""
+        await old.stop()
+        successor = self._live.get(old.name)
+        if successor is not None:
+            successor.start()
+
+    def wake(self, server: str | None = None) -> None:
+        """Try now whatever waits for its next try: all upstreams, or one."""
+        for live in self._live.values():
+            if server is None or live.name == server:
+                live.wake()
+
+    async def stop(self) -> None:
+        await self.apply({})
+
+    # --- what the upstreams say -----------------------------------------------------------
+
+    def listed(self, upstream: LiveUpstream) -> None:
+        if self._live.get(upstream.name) is upstream:
+            self._offer(upstream.name, upstream.listing.tools)
+
+    def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
+        self._audience.notified(upstream.name, method, message)
+
+    def _offer(self, server: str, tools: tuple[Tool, ...]) -> None:
+        if self._catalog.replace(server, tools):
+            self._audience.tools_changed(server)
