@@ -1,0 +1,341 @@
+"""The composition root: the one file that knows every concrete class. Builds, starts, stops.
+
+Law: the data dir and the port are ours before anything is opened; what spends secrets stops last
+and is let finish.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from mcpproxy import __version__
+from mcpproxy.clock import SystemClock
+from mcpproxy.config.changes import Changes
+from mcpproxy.config.locate import Location
+from mcpproxy.config.settings import Settings
+from mcpproxy.core.errors import McpproxyError
+from mcpproxy.core.health import rfc3339
+from mcpproxy.core.model import Grant
+from mcpproxy.core.notices import LoginSucceeded, Notice, RefreshSucceeded, Woke
+from mcpproxy.core.ports import ConnectionFacts
+from mcpproxy.custody.journal import Journal
+from mcpproxy.custody.login import LoginTools, PendingLogins
+from mcpproxy.custody.refresh import RefreshTools
+from mcpproxy.custody.refresh_manager import RefreshManager
+from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.gateway import Gateway
+from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.live_config import LiveConfig
+from mcpproxy.oauth.client import OAuthHttpSender
+from mcpproxy.oauth.conversation import Conversation
+from mcpproxy.oauth.token_endpoint import TokenEndpoint
+from mcpproxy.observability.bus import Bus
+from mcpproxy.observability.metrics import Metrics
+from mcpproxy.observability.monitor import Monitor
+from mcpproxy.observability.redaction import Redactor
+from mcpproxy.observability.refresh_log import RefreshLog
+from mcpproxy.observability.upstream_log import UpstreamLogs
+from mcpproxy.storage.engines import Opening, Vault, open_vault
+from mcpproxy.storage.keys import KEY_SOURCES
+from mcpproxy.storage.ownership import DaemonRecord, Ownership
+from mcpproxy.web.address import Listen
+from mcpproxy.web.application import build_app
+from mcpproxy.web.callback import LoopbackCallback
+from mcpproxy.web.doctor import Check, local_checks, server_checks
+from mcpproxy.web.guard import GuardRules
+from mcpproxy.web.parts import DaemonFacts, WebParts
+from mcpproxy.web.server import WebServer
+
+SOCKET: Final = "mcpproxy.sock"
+LOG_DIRECTORY: Final = "logs"
+ATTEMPT_ID_BYTES: Final = 9
+
+OWNER: Final = Caller("owner")
+"""Whoever has the API key: the guard lets nobody else through."""
+
+_log = structlog.get_logger("mcpproxy")
+
+
+class App:
+    """All the rooms of one daemon, introduced to each other."""
+
+    def __init__(self, location: Location, settings: Settings, redactor: Redactor) -> None:
+        self._settings = settings
+        self._redactor = redactor
+        self._clock = SystemClock()
+        self._started_at = self._clock.now()
+        self._bus = Bus(self._clock)
+        self._config = LiveConfig(location, os.environ, settings, self._bus)
+        self._logs = UpstreamLogs(log_directory(settings), self._clock, redactor)
+        self._callback = LoopbackCallback()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
+        self._stopping = False
+        self._ready = False
+        self._web: WebServer | None = None
+        self._vault: Vault | None = None
+        self._manager: RefreshManager | None = None
+        self._logins: PendingLogins | None = None
+        self._gateway: Gateway | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for MCP clients."""
+        listen = self._web.listen if self._web else self._settings.listen
+        return f"http://{listen}/mcp"
+
+    # --- start --------------------------------------------------------------------------------
+
+    async def start(self, ownership: Ownership) -> None:
+        """Bind, open, build, begin. Answers as soon as what is local stands; no upstream and no
+        provider is waited for.
+        """
+        settings = self._settings
+        vault = self._vault = await open_vault(
+            Opening(
+                data_dir=settings.data_dir,
+                keys=KEY_SOURCES[settings.key_source.value](settings.data_dir, os.environ),
+                clock=self._clock,
+                database_url=settings.database_url.reveal() if settings.database_url else None,
+            )
+        )
+        if vault.locked is not None:
+            _log.error(
+                "stored logins are locked",
+                reason=vault.locked.message,
+                next_step=vault.locked.next_step,
+            )
+        sender = OAuthHttpSender(policy=settings.refresh)
+        provider = TokenEndpoint(sender, self._clock)
+        manager = self._manager = self._build_manager(vault, provider)
+        gateway = self._gateway = Gateway(
+            tokens=manager,
+            clock=self._clock,
+            publisher=self._bus,
+            log=self._logs,
+            health=lambda server: monitor.health(server),
+            routing_mode=settings.routing_mode.value,
+            limits=_limits(settings),
+        )
+        logins = self._logins = PendingLogins(
+            LoginTools(
+                store=vault.store,
+                conversation=Conversation(sender, vault.store, self._clock),
+                provider=provider,
+                listener=self._callback,
+                clock=self._clock,
+                publisher=self._bus,
+                upstreams=self._config.upstreams,
+                challenge=gateway.challenge,
+                adopt=self._adopt,
+                forget=self._forget,
+            )
+        )
+        monitor: Monitor = self._build_monitor(manager, gateway, logins)
+        self._listen(self._build_web(monitor, manager, gateway, logins), ownership)
+        await self._begin(monitor, manager, gateway, logins)
+
+    def _build_manager(self, vault: Vault, provider: TokenEndpoint) -> RefreshManager:
+        return RefreshManager(
+            RefreshTools(
+                journal=Journal(vault.store),
+                lease=vault.lease,
+                provider=provider,
+                clock=self._clock,
+                publisher=self._bus,
+                policy=self._settings.refresh,
+                holder=f"{os.getpid()}",
+                new_attempt_id=lambda: secrets.token_urlsafe(ATTEMPT_ID_BYTES),
+                may_send=lambda: not self._stopping,
+            )
+        )
+
+    def _build_monitor(
+        self, manager: RefreshManager, connections: ConnectionFacts, logins: PendingLogins
+    ) -> Monitor:
+        monitor = Monitor(
+            self._clock,
+            self._config,
+            manager,
+            connections,
+            logins.pending,
+            self._bus,
+            self._settings.refresh,
+        )
+        self._bus.hear(RefreshLog().hear)
+        self._bus.hear(monitor.hear)
+        self._bus.hear(self._hear)
+        return monitor
+
+    def _build_web(
+        self,
+        monitor: Monitor,
+        manager: RefreshManager,
+        gateway: Gateway,
+        logins: PendingLogins,
+    ) -> WebParts:
+        metrics = Metrics(self._clock, monitor.healths, manager.grant, {"events": self._bus.depth})
+        self._bus.hear(metrics.hear)
+        return WebParts(
+            clock=self._clock,
+            rules=self._rules,
+            about=self._about,
+            ready=lambda: self._ready,
+            checks=lambda: self._checks(monitor),
+            directory=self._config,
+            editor=self._config,
+            monitor=monitor,
+            bus=self._bus,
+            metrics=metrics,
+            logs=self._logs,
+            grants=manager,
+            refresh=manager,
+            logins=logins,
+            connections=gateway,
+            gateway=gateway,
+            mcp=gateway.asgi(lambda _: OWNER),
+            policy=self._settings.refresh,
+            closing=self._closing,
+        )
+
+    def _listen(self, parts: WebParts, ownership: Ownership) -> None:
+        settings = self._settings
+        path = settings.data_dir / SOCKET
+        self._web = WebServer(
+            build_app(parts),
+            Listen(settings.listen.host, settings.listen.port),
+            unix_socket=path,
+            closing=self._closing,
+        )
+        ownership.announce(
+            DaemonRecord(
+                pid=os.getpid(),
+                listen=str(self._web.listen),
+                started_at=rfc3339(self._started_at),
+                socket=str(path),
+            )
+        )
+
+    async def _begin(
+        self,
+        monitor: Monitor,
+        manager: RefreshManager,
+        gateway: Gateway,
+        logins: PendingLogins,
+    ) -> None:
+        self._config.on_change(self._apply)
+        # Refreshes first: they depend on nothing, and their replay windows may be closing.
+        await manager.start()
+        await gateway.start(self._config.upstreams())
+        if self._web is not None:
+            await self._web.start()
+        self._ready = True
+        self._spawn(self._config.follow())
+        self._spawn(monitor.run())
+        with suppress(McpproxyError):
+            await logins.start()
+
+    # --- stop ---------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """In the order of who needs whom; custody last, so that what was sent comes home."""
+        self._ready = False
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        if self._gateway is not None:
+            self._gateway.end_streams()
+        if self._web is not None:
+            await self._web.stop()
+        if self._logins is not None:
+            await self._logins.stop()
+        await self._callback.aclose()
+        if self._gateway is not None:
+            await self._gateway.stop()
+        if self._manager is not None:
+            await self._manager.stop()
+        if self._vault is not None:
+            await self._vault.store.close()
+        self._bus.close()
+        self._logs.close()
+
+    # --- what happens meanwhile -----------------------------------------------------------------
+
+    def _hear(self, notice: Notice) -> None:
+        """What one room says that another waits for."""
+        if self._gateway is None:
+            return
+        match notice:
+            case Woke():
+                self._gateway.wake()
+            case LoginSucceeded(server=server) | RefreshSucceeded(server=server):
+                self._gateway.wake(server)
+            case _:
+                return
+
+    async def _apply(self, settings: Settings, changes: Changes) -> None:
+        self._settings = settings
+        if self._gateway is not None:
+            await self._gateway.apply(settings.upstreams)
+
+    def _adopt(self, grant: Grant) -> None:
+        if self._manager is not None:
+            self._manager.adopt(grant)
+
+    def _forget(self, server: str) -> None:
+        if self._manager is not None:
+            self._manager.forget(server)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- facts for the web ----------------------------------------------------------------------
+
+    def _rules(self) -> GuardRules:
+        settings = self._settings
+        host = settings.listen.host
+        return GuardRules(
+            api_key=settings.api_key,
+            require_mcp_auth=settings.require_mcp_auth,
+            hosts=frozenset({host, *settings.trusted_hosts}),
+            any_address=host in ("0.0.0.0", "::"),  # noqa: S104 - compared, not bound
+        )
+
+    def _about(self) -> DaemonFacts:
+        settings = self._settings
+        url = settings.database_url
+        return DaemonFacts(
+            version=__version__,
+            pid=os.getpid(),
+            listen=str(self._web.listen if self._web else settings.listen),
+            endpoint=self.endpoint,
+            started_at=self._started_at,
+            data_dir=str(settings.data_dir),
+            config_path=str(settings.config_path),
+            store=url.reveal().partition(":")[0] if url else "sqlite",
+            key_location=str(settings.config_path),
+            routing_mode=settings.routing_mode.value,
+            socket=str(settings.data_dir / SOCKET),
+        )
+
+    async def _checks(self, monitor: Monitor) -> tuple[Check, ...]:
+        local = await asyncio.to_thread(local_checks, self._settings.data_dir, os.environ)
+        return (*local, *server_checks(monitor.healths()))
+
+
+def _limits(settings: Settings) -> GatewayLimits:
+    return GatewayLimits(
+        call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
+    )
+
+
+def log_directory(settings: Settings) -> Path:
+    return settings.log.directory or settings.data_dir / LOG_DIRECTORY
