@@ -18,7 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mcpproxy.core.text import escape_unsafe, shorten
-from mcpproxy.observability.files import PrivateFileHandler
+from mcpproxy.observability.files import BACKUPS, MAX_BYTES, PrivateFileHandler
 from mcpproxy.observability.redaction import Redactor
 
 TRACE: Final = 5
@@ -65,6 +65,9 @@ class LogSettings:
 
     level: str = "info"
     directory: Path | None = None
+    filename: str = "main.log"
+    max_bytes: int = MAX_BYTES
+    backups: int = BACKUPS
     file_format: LogFormat = LogFormat.TEXT
 
 
@@ -79,7 +82,11 @@ def configure_logging(
     console.setFormatter(_formatter(redactor, _TextRenderer(colour=wants_colour(stream))))
     handlers: list[logging.Handler] = [console]
     if settings.directory is not None:
-        file = PrivateFileHandler(settings.directory / "mcpproxy.log")
+        file = PrivateFileHandler(
+            settings.directory / settings.filename,
+            max_bytes=settings.max_bytes,
+            backups=settings.backups,
+        )
         as_json = settings.file_format is LogFormat.JSON
         renderer = _render_json if as_json else _TextRenderer(colour=False)
         file.setFormatter(_formatter(redactor, renderer))

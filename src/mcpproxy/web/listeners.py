@@ -25,7 +25,7 @@ class QuietServer(uvicorn.Server):
     """uvicorn without signal handlers: signals belong to the process, not to one listener."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
     async def until_started(self, serving: "asyncio.Task[None]") -> None:

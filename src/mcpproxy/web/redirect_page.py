@@ -48,7 +48,7 @@ _HEADERS: Final = [
 
 
 class RedirectPage:
-    """The ASGI application of one port. `receivers` are called in turn until one knows the state."""
+    """The ASGI application of one port; asks `receivers` in turn until one knows the state."""
 
     def __init__(self, receivers: Mapping[str, Sequence[Receiver]]) -> None:
         self._receivers = receivers

@@ -43,7 +43,7 @@ class CallTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     server: Name
     tool: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_CALL_SECONDS)] = 120.0
 
 
@@ -75,7 +75,8 @@ async def _search(call: Call[NoBody, SearchQuery]) -> Tools:
 async def _call(call: Call[CallTool, NoQuery]) -> ToolResult:
     body = call.body
     find(call.parts, body.server)
-    arguments = bytes(body.arguments).strip()
+    given = body.arguments
+    arguments = b"{}" if isinstance(given, msgspec.UnsetType) else bytes(given).strip()
     if not arguments.startswith(b"{"):
         raise UsageError(
             "The arguments of a tool are a JSON object.", next_step='Send them as {"name": value}.'
