@@ -26,7 +26,8 @@ UNREACHABLE: Final = frozenset(
 def describe(error: BaseException) -> str:
     """The most telling of the error and its causes."""
     causes = list(_causes(error))
-    for describe_one in (_certificate, _forbidden, _proxy, _lookup, _socket, _timeout, _address):
+    kinds = (_certificate, _forbidden, _proxy, _lookup, _socket, _timeout, _protocol, _address)
+    for describe_one in kinds:
         for cause in causes:
             words = describe_one(cause)
             if words:
@@ -39,6 +40,8 @@ def describe(error: BaseException) -> str:
 def _certificate(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: {_safe(error.verify_message or 'the certificate is not valid')}"
+    if isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+        return None  # how asyncio waits inside a handshake, not why it failed
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "connection closed"
     if isinstance(error, ssl.SSLError):
@@ -78,9 +81,12 @@ def _socket(error: BaseException) -> str | None:
 
 
 def _timeout(error: BaseException) -> str | None:
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return "timeout"
-    return "invalid HTTP" if isinstance(error, httpx2.ProtocolError) and error.__cause__ else None
+    return "timeout" if isinstance(error, TimeoutError | httpx2.TimeoutException) else None
+
+
+def _protocol(error: BaseException) -> str | None:
+    """The client's own error is the same for a silent close; only the parser's tells them apart."""
+    return "invalid HTTP" if type(error).__module__.partition(".")[0] == "h11" else None
 
 
 def _safe(text: str) -> str:
