@@ -5,8 +5,6 @@ Closing the answer's stream is how a client cancels.
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -195,13 +193,5 @@ def _code(answer: Members) -> int:
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    """A header's value, out of the base64 form that carries what a header cannot."""
     value = headers.get(name)
-    if value is None:
-        return None
-    if value.startswith(b"=?base64?") and value.endswith(b"?="):
-        try:
-            return base64.b64decode(value[9:-2], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return value.decode("latin-1")
+    return None if value is None else eras.from_header(value.decode("latin-1"))

@@ -4,6 +4,8 @@ Law: versions are an enumerated set. An unknown one is never compared, only refu
 with one of ours.
 """
 
+import base64
+import binascii
 from typing import Final
 
 LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -36,3 +38,26 @@ NAME_OF: Final = {"tools/call": "name", "prompts/get": "name", "resources/read":
 def agreed_version(asked: str | None) -> str:
     """The version a server answers `initialize` with: the asked one, or our newest."""
     return asked if asked in LEGACY_VERSIONS else LATEST_LEGACY
+
+
+_BASE64_HEAD: Final = "=?base64?"
+_BASE64_TAIL: Final = "?="
+
+
+def header_value(text: str) -> str:
+    """A name as a header can carry it: plain where that is safe, else in base64."""
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    if plain and not text.startswith(_BASE64_HEAD):
+        return text
+    return _BASE64_HEAD + base64.b64encode(text.encode()).decode() + _BASE64_TAIL
+
+
+def from_header(value: str) -> str | None:
+    """The name that a header carries; None when its base64 is broken."""
+    if not (value.startswith(_BASE64_HEAD) and value.endswith(_BASE64_TAIL)):
+        return value
+    try:
+        encoded = value[len(_BASE64_HEAD) : -len(_BASE64_TAIL)]
+        return base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
