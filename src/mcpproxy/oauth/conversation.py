@@ -6,10 +6,11 @@ into the pending login and from there into the grant, so that nothing need be fo
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from mcpproxy.core.errors import DiscoveryFailed, LoginDenied, LoginError
+from mcpproxy.core.errors import DiscoveryFailed, LoginDenied, LoginError, StoreError
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.model import (
     ClientRegistration,
@@ -24,13 +25,14 @@ from mcpproxy.core.model import (
 from mcpproxy.core.ports import Clock, HttpSender, PendingLogin, Store
 from mcpproxy.oauth.answer import pack, unpack
 from mcpproxy.oauth.authorization import (
+    CLIENT_REFUSED,
     AuthorizationRequest,
     authorization_url,
     choose_scope,
     read_redirect,
     refuses_client,
 )
-from mcpproxy.oauth.discovery import Discovered, discover
+from mcpproxy.oauth.discovery import Discovered, ServerMetadata, discover
 from mcpproxy.oauth.refusals import ErrorWord, Meaning
 from mcpproxy.oauth.registration import configured_client, is_usable, register
 from mcpproxy.oauth.steps import drive
@@ -80,7 +82,9 @@ class Conversation:
         config = upstream.oauth or OAuthConfig()
         found = await drive(discover(upstream.url, challenge), self._sender)
         scope = choose_scope(config.scopes, found)
-        client = await self._client(config, found, redirect_uri, scope, upstream.url)
+        client = configured_client(config, found.server, redirect_uri)
+        if client is None:
+            client = await self._registered(upstream, found.server, redirect_uri, scope)
         return self._pending(upstream.name, upstream.url, config, found, client, scope)
 
     def read_redirect(self, login: PendingLogin, redirect: str) -> str:
@@ -118,29 +122,35 @@ class Conversation:
             case RefreshFailure(detail=detail):
                 raise self._failed(login, detail)
 
-    async def _client(
-        self,
-        config: OAuthConfig,
-        found: Discovered,
-        redirect_uri: str,
-        scope: str | None,
-        server_url: str,
+    async def _registered(
+        self, upstream: Upstream, server: ServerMetadata, redirect_uri: str, scope: str | None
     ) -> ClientRegistration:
-        """Configured, remembered, or made now; remembered by issuer and redirect URI."""
-        configured = configured_client(config, found.server, redirect_uri)
-        if configured is not None:
-            return configured
-        issuer = found.server.issuer
-        stored = await self._store.load_registration(issuer, redirect_uri)
+        """Remembered by issuer and redirect URI, or made now."""
         now = self._clock.now()
-        if stored is not None and is_usable(stored, now) and not self._is_doubtful(stored, now):
+        stored = await self._store.load_registration(server.issuer, redirect_uri)
+        if (
+            stored is not None
+            and is_usable(stored, now)
+            and not self._is_doubtful(stored, now)
+            and not await self._is_refused(upstream.name, stored)
+        ):
             self._begun.setdefault(_key(stored), now)
             return stored
-        made = await drive(register(found.server, redirect_uri, scope, server_url), self._sender)
+        steps = register(server, redirect_uri, scope, upstream.url or server.issuer)
+        made = await drive(steps, self._sender)
         await self._store.save_registration(made)
         self._refused.discard(_key(made))
         self._begun[_key(made)] = now
         return made
+
+    async def _is_refused(self, server: str, registration: ClientRegistration) -> bool:
+        """Whether a refresh learned what a login is not told: that the provider forgot us."""
+        with suppress(StoreError):  # a grant that cannot be opened is what a login replaces
+            grant = await self._store.load_grant(server)
+            if grant is not None and grant.refusals is not None:
+                refused = grant.refusals.failure.code in CLIENT_REFUSED
+                return refused and grant.client == registration
+        return False
 
     def _is_doubtful(self, registration: ClientRegistration, now: datetime) -> bool:
         key = _key(registration)
