@@ -108,6 +108,13 @@ CAUSES: Final = (
         Action.LOGIN,
     ),
     Cause(
+        "daemon_absent",
+        Level.DEGRADED,
+        "Daemon not running",
+        "Daemon not running",
+        "Nothing is connected and no token is refreshed until `mcpproxy serve` runs",
+    ),
+    Cause(
         "refresh_refused",
         Level.DEGRADED,
         "Refresh refused by provider: {error}; confirming in {in}",

@@ -35,6 +35,7 @@ _TROUBLE_CAUSE: Final = {
     Trouble.COMMAND: "command_failed",
     Trouble.CONFIGURATION: "misconfigured",
     Trouble.UPSTREAM: "unreachable",
+    Trouble.NO_DAEMON: "daemon_absent",
 }
 
 

@@ -301,6 +301,7 @@ class Trouble(StrEnum):
     COMMAND = "command"
     CONFIGURATION = "configuration"
     UPSTREAM = "upstream"
+    NO_DAEMON = "no_daemon"
 
 
 @dataclass(frozen=True, slots=True)
