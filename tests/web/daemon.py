@@ -70,7 +70,6 @@ class Daemon:
         await self.server.start()
 
     async def _stop(self) -> None:
-        self.parts.bus.close()
         await self.server.stop()
 
     @property

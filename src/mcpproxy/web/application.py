@@ -66,7 +66,7 @@ def routes(parts: WebParts) -> list[Route]:
         Route("/livez", alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
         Route(METRICS, probes.metrics, methods=["GET"]),
-        Route("/events", EventStream(parts.bus), methods=["GET"]),
+        Route("/events", EventStream(parts.bus, parts.closing), methods=["GET"]),
         Route(OPENAPI_PATH, describe, methods=["GET"]),
         *(Route(row.path, _handler(row, parts), methods=[row.method]) for row in ENDPOINTS),
     ]

@@ -6,7 +6,7 @@ stops. A client that missed something is told by `stream.reset` and reads the st
 
 import asyncio
 import dataclasses
-from contextlib import suppress
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -35,8 +35,12 @@ _HEADERS: Final = [
 class EventStream:
     """The ASGI endpoint."""
 
-    def __init__(self, bus: Bus, *, heartbeat: timedelta = HEARTBEAT) -> None:
+    def __init__(
+        self, bus: Bus, closing: asyncio.Event, *, heartbeat: timedelta = HEARTBEAT
+    ) -> None:
+        """`closing` is set when the server begins to stop: then every stream ends."""
         self._bus = bus
+        self._closing = closing
         self._heartbeat = heartbeat
         self._open = 0
 
@@ -53,15 +57,18 @@ class EventStream:
         last = request.headers.get("last-event-id", "")[:MAX_ID] or None
         subscription = self._bus.subscribe(after=last)
         self._open += 1
-        watching = asyncio.create_task(_disconnected(receive, subscription))
+        watching = (
+            asyncio.create_task(_end_after(_disconnected(receive), subscription)),
+            asyncio.create_task(_end_after(self._closing.wait(), subscription)),
+        )
         try:
             await self._stream(subscription, send)
         finally:
             self._open -= 1
             self._bus.unsubscribe(subscription)
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
 
     async def _stream(self, subscription: Subscription, send: Send) -> None:
         await _write(send, f": mcpproxy\nretry: {RETRY_MILLISECONDS}\n\n".encode())
@@ -109,8 +116,13 @@ async def _write(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _disconnected(receive: Receive, subscription: Subscription) -> None:
-    """The client went away: end its subscription, and with it the stream."""
+async def _disconnected(receive: Receive) -> None:
+    """Returns when the client went away."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _end_after(reason: Awaitable[object], subscription: Subscription) -> None:
+    """End the subscription, and with it its stream, once there is a reason."""
+    await reason
     subscription.close()

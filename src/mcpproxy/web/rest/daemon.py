@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from mcpproxy.core.health import rfc3339
-from mcpproxy.web.doctor import Check, server_checks
+from mcpproxy.web.doctor import Check
 from mcpproxy.web.items import ServerStats, Time, server_stats
 from mcpproxy.web.rest.endpoint import Call, NoBody, NoQuery, get
 from mcpproxy.web.rest.servers import items
@@ -59,8 +59,7 @@ async def _status(call: Call[NoBody, NoQuery]) -> Status:
 
 
 async def _doctor(call: Call[NoBody, NoQuery]) -> Doctor:
-    checks = await call.parts.checks()
-    return Doctor([*checks, *server_checks(call.parts.monitor.healths())])
+    return Doctor(list(await call.parts.checks()))
 
 
 ENDPOINTS: Final = (

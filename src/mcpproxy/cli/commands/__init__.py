@@ -1,0 +1,1 @@
+"""One file a command; `mcpproxy.cli.program.COMMANDS` names them all."""

@@ -1,0 +1,65 @@
+"""`mcpproxy auth login NAME`: log in, wait for the outcome, end with it."""
+
+from datetime import timedelta
+
+import click
+
+from mcpproxy.cli import output
+from mcpproxy.cli.command import define
+from mcpproxy.cli.context import find_globals, note, require
+from mcpproxy.cli.login import Browser, log_in
+from mcpproxy.cli.servers import read_servers
+from mcpproxy.core.errors import McpproxyError, UsageError
+
+MAX_MINUTES = 10
+"""A pending login lives as long; waiting longer could only end in its time-out."""
+
+
+@define("login", "Log in to a server: opens the browser, prints the URL, waits for the outcome.")
+@click.argument("name", required=False)
+@click.option("-s", "--server", metavar="NAME", help="The same as NAME.")
+@click.option("--all", "every", is_flag=True, help="Log in wherever a login is needed.")
+@click.option("--no-browser", is_flag=True, help="Open none; the redirect URL can be pasted back.")
+@click.option("--device", is_flag=True, help="Log in on another device.")
+@click.option(
+    "--timeout",
+    default=float(MAX_MINUTES * 60),
+    type=click.FloatRange(1, MAX_MINUTES * 60),
+    metavar="SECONDS",
+    help="How long to wait.",
+)
+def command(
+    name: str | None,
+    server: str | None,
+    every: bool,
+    no_browser: bool,
+    device: bool,
+    timeout: float,
+) -> int:
+    options = find_globals()
+    if device:
+        raise UsageError(
+            "Logging in on another device is not possible yet.",
+            next_step="Use --no-browser and open the URL there.",
+        )
+    browser = Browser.PASTE if no_browser else Browser.OPEN
+    wait = timedelta(seconds=timeout)
+    client = options.client()
+    if not every:
+        log_in(options, client, require(name or server, "The server's name"), browser, wait)
+        return 0
+    needing = [each["name"] for each in read_servers(options) if _needs_login(each)]
+    if not needing:
+        note("No server needs a login.")
+    failed = 0
+    for each in needing:
+        try:
+            log_in(options, client, each, browser, wait)
+        except McpproxyError as error:
+            output.fail(error, options.format)
+            failed += 1
+    return 1 if failed else 0
+
+
+def _needs_login(server: dict[str, dict[str, str]]) -> bool:
+    return server["health"]["action"] == "login"

@@ -1,0 +1,64 @@
+"""`mcpproxy tools call SERVER TOOL ['{"argument": …}']`."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from mcpproxy.cli import output
+from mcpproxy.cli.command import define
+from mcpproxy.cli.context import find_globals
+from mcpproxy.core.errors import UsageError
+from mcpproxy.core.text import escape_lines
+
+
+@define("call", "Call a tool. ARGUMENTS is a JSON object, or - to read it from standard input.")
+@click.argument("server")
+@click.argument("tool")
+@click.argument("arguments", required=False)
+@click.option("--timeout", default=120.0, type=click.FloatRange(1, 600), help="Seconds to wait.")
+def command(server: str, tool: str, arguments: str | None, timeout: float) -> int:
+    options = find_globals()
+    body = {
+        "server": server,
+        "tool": tool,
+        "arguments": _arguments(arguments),
+        "timeout": timeout,
+    }
+    answer = options.client().post("/api/v1/tools/call", body, seconds=timeout + 5)
+    result = answer["result"]
+    if options.format == "table":
+        click.echo(_text(result))
+    else:
+        output.show(result, options.format)
+    return 1 if isinstance(result, dict) and result.get("isError") else 0
+
+
+def _arguments(text: str | None) -> Any:
+    if text is None:
+        return {}
+    text = sys.stdin.read() if text == "-" else text
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            f"The arguments are not JSON: {error}.", next_step="""Write '{"name": "value"}'."""
+        ) from error
+    if not isinstance(found, dict):
+        raise UsageError(
+            "The arguments are not a JSON object.", next_step="""Write '{"name": "value"}'."""
+        )
+    return found
+
+
+def _text(result: Any) -> str:
+    """The text of a result that is nothing but text, else its JSON."""
+    content = result.get("content") if isinstance(result, dict) else None
+    if isinstance(content, list) and content and all(_is_text(each) for each in content):
+        return "\n".join(escape_lines(each["text"]) for each in content)
+    return output.as_json(result)
+
+
+def _is_text(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("text"), str)

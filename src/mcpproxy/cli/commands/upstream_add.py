@@ -1,0 +1,65 @@
+"""`mcpproxy upstream add NAME URL` or `mcpproxy upstream add NAME -- COMMAND ARGS…`."""
+
+from typing import Any
+
+import click
+
+from mcpproxy.cli.command import NAME, define
+from mcpproxy.cli.context import find_globals
+from mcpproxy.cli.editing import add, report
+from mcpproxy.core.errors import UsageError
+
+PROTOCOLS = ("auto", "http", "streamable-http", "sse", "stdio")
+
+
+@define(
+    "add",
+    "Add a server: NAME URL for a remote one, NAME -- COMMAND ARGS for a local one.",
+)
+@NAME
+@click.argument("target", nargs=-1, required=True, metavar="URL | -- COMMAND [ARGS]...")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="HTTP header.")
+@click.option("--env", "env", multiple=True, metavar="NAME=VALUE", help="Environment variable.")
+@click.option("--working-dir", metavar="DIR", help="Where the command runs.")
+@click.option("--protocol", "--transport", type=click.Choice(PROTOCOLS), help="How to talk to it.")
+@click.option("--client-id", metavar="ID", help="OAuth client that was registered by hand.")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="OAuth scope to ask for.")
+@click.option("--disabled", is_flag=True, help="Add it switched off.")
+def command(
+    name: str,
+    target: tuple[str, ...],
+    headers: tuple[str, ...],
+    env: tuple[str, ...],
+    working_dir: str | None,
+    protocol: str | None,
+    client_id: str | None,
+    scopes: tuple[str, ...],
+    disabled: bool,
+) -> None:
+    entry: dict[str, Any] = {}
+    if target[0].startswith(("http://", "https://")):
+        if len(target) > 1:
+            raise UsageError(
+                f"There is more after the URL: {' '.join(target[1:])!r}.",
+                next_step="A command goes after `--`: mcpproxy upstream add NAME -- COMMAND ARGS",
+            )
+        entry["url"] = target[0]
+    else:
+        entry["command"], entry["args"] = target[0], list(target[1:])
+    entry["headers"] = dict(_pair(each, ":") for each in headers)
+    entry["env"] = dict(_pair(each, "=") for each in env)
+    entry["working_dir"] = working_dir
+    entry["protocol"] = protocol
+    if client_id or scopes:
+        entry["oauth"] = {"client_id": client_id, "scopes": list(scopes)}
+    given = {key: value for key, value in entry.items() if value}
+    if disabled:
+        given["enabled"] = False
+    report(find_globals(), add(find_globals(), name, given))
+
+
+def _pair(text: str, separator: str) -> tuple[str, str]:
+    key, found, value = text.partition(separator)
+    if not found or not key.strip():
+        raise UsageError(f"{key!r} has no value.", next_step=f"Write NAME{separator}VALUE.")
+    return key.strip(), value.strip() if separator == ":" else value

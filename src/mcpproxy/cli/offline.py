@@ -1,0 +1,112 @@
+"""What can be said when no daemon runs: the configuration and the vault, read only.
+
+Law: says that it does so, on standard error; writes nothing; a vault that cannot be read is a
+remark, not a failure, and never a reason to tell anybody to log in.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from mcpproxy.cli.context import Globals, note
+from mcpproxy.clock import SystemClock
+from mcpproxy.config.load import load
+from mcpproxy.config.settings import Settings
+from mcpproxy.core.errors import StoreError, UnknownServer
+from mcpproxy.core.health import Health, Snapshot, assess
+from mcpproxy.core.model import Connection, ConnectionState, Grant, Secret, Trouble, Upstream
+from mcpproxy.storage.connection import Access
+from mcpproxy.storage.engines import Opening, open_vault
+from mcpproxy.storage.keys import KEY_SOURCES
+from mcpproxy.web.explain import explain
+from mcpproxy.web.items import server_item
+
+_ABSENT = Connection(
+    ConnectionState.DISCONNECTED, trouble=Trouble.NO_DAEMON, error="no daemon is running"
+)
+
+
+def servers(options: Globals) -> list[dict[str, Any]]:
+    """All configured servers as REST would list them."""
+    settings, grants = _read(options)
+    now = datetime.now(UTC)
+    return [_item(each, grants.get(name), now) for name, each in settings.upstreams.items()]
+
+
+def server(options: Globals, name: str) -> dict[str, Any]:
+    """Raises UnknownServer."""
+    settings, grants = _read(options)
+    return _item(_find(settings, name), grants.get(name), datetime.now(UTC))
+
+
+def explanation(options: Globals, name: str) -> dict[str, Any]:
+    """Raises UnknownServer."""
+    settings, grants = _read(options)
+    upstream, grant, now = _find(settings, name), grants.get(name), datetime.now(UTC)
+    words = explain(upstream, _health(upstream, grant, now), _ABSENT, grant, now)
+    found: dict[str, Any] = msgspec.to_builtins(words)
+    return found
+
+
+def _find(settings: Settings, name: str) -> Upstream:
+    upstream = settings.upstreams.get(name)
+    if upstream is None:
+        raise UnknownServer(
+            f"There is no server named {name!r}.",
+            next_step="`mcpproxy upstream list` shows the names.",
+        )
+    return upstream
+
+
+def _item(upstream: Upstream, grant: Grant | None, now: datetime) -> dict[str, Any]:
+    health = _health(upstream, grant, now)
+    item: dict[str, Any] = msgspec.to_builtins(server_item(upstream, health, _ABSENT, grant, now))
+    return item
+
+
+def _health(upstream: Upstream, grant: Grant | None, now: datetime) -> Health:
+    snapshot = Snapshot(
+        enabled=upstream.enabled,
+        quarantined=upstream.quarantined,
+        connection=_ABSENT,
+        grant=grant,
+    )
+    return assess(snapshot, now, zone=now.astimezone().tzinfo)
+
+
+def _read(options: Globals) -> tuple[Settings, Mapping[str, Grant]]:
+    """Raises ConfigError for a configuration that cannot be loaded."""
+    location = options.reach().location
+    if not location.config_path.exists():
+        note(f"(no daemon runs, and {location.config_path} does not exist yet)")
+        return Settings(location.config_path, location.data_dir, api_key=Secret("")), {}
+    settings = load(location, os.environ)
+    note("(no daemon runs; this is read from the configuration and the store)")
+    try:
+        return settings, asyncio.run(_grants(settings))
+    except StoreError as error:
+        note(f"(the store cannot be read: {error.message})")
+        return settings, {}
+
+
+async def _grants(settings: Settings) -> Mapping[str, Grant]:
+    url = settings.database_url
+    vault = await open_vault(
+        Opening(
+            data_dir=settings.data_dir,
+            keys=KEY_SOURCES[settings.key_source.value](settings.data_dir, os.environ),
+            clock=SystemClock(),
+            database_url=url.reveal() if url else None,
+            access=Access.READ_ONLY,
+        )
+    )
+    try:
+        if vault.locked is not None:
+            raise vault.locked
+        return {grant.server: grant for grant in await vault.store.load_grants()}
+    finally:
+        await vault.store.close()
