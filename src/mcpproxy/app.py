@@ -111,7 +111,12 @@ class App:
                 reason=vault.locked.message,
                 next_step=vault.locked.next_step,
             )
-        sender = OAuthHttpSender(policy=settings.refresh)
+        sender = OAuthHttpSender(
+            policy=settings.refresh,
+            proxy=settings.outbound.proxy,
+            no_proxy=settings.outbound.no_proxy,
+            ca_file=settings.outbound.ca_file,
+        )
         provider = TokenEndpoint(sender, self._clock)
         manager = self._manager = self._build_manager(vault, provider)
         gateway = self._gateway = Gateway(

@@ -11,7 +11,7 @@ import pytest
 
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import FailureKind, RefreshFailure
+from mcpproxy.core.model import FailureKind, RefreshFailure, Secret
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.oauth.client import MAX_BODY, OAuthHttpSender
 from tests.oauth.wire import Authority, Connection, listening, tunnel
@@ -188,7 +188,7 @@ async def test_over_tls_the_handshake_is_done_before_the_intent(authority: Autho
 
     tls = authority.server_context("127.0.0.1")
     async with listening(Connection.until_closed, tls=tls) as peer:
-        sender = OAuthHttpSender(ssl_context=authority.client_context())
+        sender = OAuthHttpSender(ca_file=authority.file)
         with pytest.raises(StoreUnavailable):
             await sender.exchange(post(peer.port, scheme="https"), before_send=refuse)
         await asyncio.wait_for(peer.closed.wait(), 5)
@@ -232,7 +232,7 @@ async def test_a_certificate_that_is_wrong(
 ) -> None:
     tls = authority.server_context(*names, life=life)
     async with listening(Connection.until_closed, tls=tls) as peer:
-        sender = OAuthHttpSender(ssl_context=authority.client_context())
+        sender = OAuthHttpSender(ca_file=authority.file)
         failure = await not_sent(post(peer.port, scheme="https"), sender)
     assert failure.detail.startswith(detail)
     assert peer.received == b""
@@ -471,7 +471,7 @@ async def test_through_a_proxy_the_intent_waits_for_the_tunnel(
     tls = authority.server_context(FAR)
     async with listening(behave, tls=tls) as far, listening(tunnel(far.port)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        sender = OAuthHttpSender(ssl_context=authority.client_context())
+        sender = OAuthHttpSender(ca_file=authority.file)
         reply = await sender.exchange(post(443, scheme="https", host=FAR), before_send=intent)
     assert isinstance(reply, HttpReply)
     assert proxy.received.startswith(b"CONNECT provider.example:443 HTTP/1.1\r\n")
@@ -491,7 +491,7 @@ async def test_a_configured_proxy_is_used_and_the_intent_can_still_stop_it(
         listening(tunnel(far.port)) as proxy,
     ):
         sender = OAuthHttpSender(
-            proxy=f"http://127.0.0.1:{proxy.port}", ssl_context=authority.client_context()
+            proxy=Secret(f"http://127.0.0.1:{proxy.port}"), ca_file=authority.file
         )
         with pytest.raises(StoreUnavailable):
             await sender.exchange(post(443, scheme="https", host=FAR), before_send=refuse)
@@ -508,20 +508,20 @@ async def test_a_proxy_that_refuses_has_sent_nothing() -> None:
         )
 
     async with listening(behave) as proxy:
-        sender = OAuthHttpSender(proxy=f"http://127.0.0.1:{proxy.port}")
+        sender = OAuthHttpSender(proxy=Secret(f"http://127.0.0.1:{proxy.port}"))
         failure = await not_sent(post(443, scheme="https", host=FAR), sender)
     assert failure.detail == "the outbound proxy refused: 407 Proxy Authentication Required"
 
 
 async def test_a_proxy_that_hangs_has_sent_nothing() -> None:
     async with listening(Connection.until_closed) as proxy:
-        sender = OAuthHttpSender(policy=HASTY, proxy=f"http://127.0.0.1:{proxy.port}")
+        sender = OAuthHttpSender(policy=HASTY, proxy=Secret(f"http://127.0.0.1:{proxy.port}"))
         failure = await not_sent(post(443, scheme="https", host=FAR), sender)
     assert failure.detail == "timeout"
 
 
 async def test_a_proxy_that_cannot_be_used_is_named() -> None:
-    sender = OAuthHttpSender(proxy="gopher://127.0.0.1:1")
+    sender = OAuthHttpSender(proxy=Secret("gopher://127.0.0.1:1"))
     failure = await not_sent(post(443, scheme="https", host=FAR), sender)
     assert failure.detail == "the URL or the outbound proxy's cannot be used"
 
@@ -529,7 +529,7 @@ async def test_a_proxy_that_cannot_be_used_is_named() -> None:
 async def test_this_machine_is_reached_without_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with listening(fine) as peer:
-        reply = await OAuthHttpSender(proxy="http://127.0.0.1:9").exchange(post(peer.port))
+        reply = await OAuthHttpSender(proxy=Secret("http://127.0.0.1:9")).exchange(post(peer.port))
     assert isinstance(reply, HttpReply)
 
 
@@ -541,6 +541,23 @@ async def test_an_authority_of_one_s_own_is_honoured(
     async with listening(fine, tls=tls) as peer:
         reply = await OAuthHttpSender().exchange(post(peer.port, scheme="https"))
     assert isinstance(reply, HttpReply)
+
+
+async def test_a_host_that_needs_no_proxy_is_reached_without() -> None:
+    async with listening(Connection.until_closed) as proxy:
+        address = Secret(f"http://127.0.0.1:{proxy.port}")
+        sender = OAuthHttpSender(proxy=address, no_proxy=["does-not-exist.invalid"])
+        request = post(443, scheme="https", host="www.does-not-exist.invalid")
+        assert (await not_sent(request, sender)).detail == "name not found"
+        assert proxy.connections == []
+
+
+async def test_an_authority_that_cannot_be_read_has_sent_nothing(tmp_path: Path) -> None:
+    async with listening(Connection.until_closed) as peer:
+        sender = OAuthHttpSender(ca_file=tmp_path / "missing.pem")
+        failure = await not_sent(post(peer.port, scheme="https"), sender)
+        assert failure.detail == "the configured certificate authority cannot be read"
+        assert peer.connections == []
 
 
 # --- no way into private networks -----------------------------------------------------------
@@ -561,7 +578,7 @@ async def test_a_server_on_this_machine_may(authority: Authority) -> None:
     async with listening(fine, tls=tls) as peer:
         url = f"https://localhost:{peer.port}/"
         request = HttpRequest("GET", url, on_behalf_of="http://127.0.0.1:3000/mcp")
-        sender = OAuthHttpSender(ssl_context=authority.client_context())
+        sender = OAuthHttpSender(ca_file=authority.file)
         reply = await sender.exchange(request)
     assert isinstance(reply, HttpReply)
     assert f"host: localhost:{peer.port}".encode() in peer.received.lower()
@@ -572,7 +589,7 @@ async def test_a_pinned_address_must_still_prove_its_name(authority: Authority) 
     async with listening(fine, tls=tls) as peer:
         url = f"https://localhost:{peer.port}/"
         request = HttpRequest("GET", url, on_behalf_of="http://127.0.0.1:3000/mcp")
-        failure = await not_sent(request, OAuthHttpSender(ssl_context=authority.client_context()))
+        failure = await not_sent(request, OAuthHttpSender(ca_file=authority.file))
     assert failure.detail.startswith("TLS: Hostname mismatch")
 
 

@@ -142,9 +142,6 @@ class Authority:
         self.file = directory / "authority.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def client_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.file))
-
     def server_context(self, *names: str, life: timedelta = timedelta(days=1)) -> ssl.SSLContext:
         """For a server with these names; a negative `life` has ended that long ago."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -7,20 +7,19 @@ what fails after it may have. No redirects, no retries, no cookies, no pooled co
 import asyncio
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import httpx2
 
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import FailureKind, RefreshFailure
+from mcpproxy.core.model import FailureKind, RefreshFailure, Secret
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.oauth.addresses import Pinned, pin
-from mcpproxy.oauth.endpoints import is_loopback
+from mcpproxy.oauth.routes import Routes
 from mcpproxy.oauth.trouble import describe
 
 MAX_BODY: Final = 256 * 1024
@@ -69,21 +68,23 @@ class _Exchange:
 class OAuthHttpSender:
     """`HttpSender` over httpx2.
 
-    `proxy` is the configured outbound proxy; without it the environment's is used (HTTPS_PROXY,
-    NO_PROXY, ...). `ssl_context` is for an authority of one's own; without it the system's and
-    SSL_CERT_FILE count.
+    `proxy` is the configured outbound proxy, not used for the hosts in `no_proxy`; without it the
+    environment's count (HTTPS_PROXY, NO_PROXY, ...). `ca_file` is trusted besides the system's
+    authorities and SSL_CERT_FILE.
     """
 
     def __init__(
         self,
         *,
         policy: RefreshPolicy = DEFAULT_POLICY,
-        proxy: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        proxy: Secret | None = None,
+        no_proxy: Sequence[str] = (),
+        ca_file: Path | None = None,
     ) -> None:
         self._policy = policy
-        self._proxy = proxy
-        self._ssl_context = ssl_context
+        self._routes = Routes(proxy.reveal() if proxy else None, tuple(no_proxy))
+        self._ca_file = ca_file
+        self._ssl_context: ssl.SSLContext | None = None
 
     async def exchange(
         self, request: HttpRequest, *, before_send: BeforeSend | None = None
@@ -105,7 +106,8 @@ class OAuthHttpSender:
 
     async def _reach(self, request: HttpRequest, exchange: _Exchange) -> None:
         """Exchange with the first address that can be connected to."""
-        if request.on_behalf_of is None or self._is_proxied(request.url):
+        if request.on_behalf_of is None or self._routes.is_proxied(request.url):
+            # A proxy looks names up for us: what they lead to cannot be pinned here.
             await self._talk(request, None, exchange)
             return
         places = await pin(request.url, request.on_behalf_of)
@@ -145,12 +147,11 @@ class OAuthHttpSender:
     @asynccontextmanager
     async def _client(self, url: str) -> AsyncIterator[httpx2.AsyncClient]:
         if self._ssl_context is None:
-            self._ssl_context = await asyncio.to_thread(httpx2.create_ssl_context)
-        here = _leads_here(url)
+            self._ssl_context = await asyncio.to_thread(_trust, self._ca_file)
         async with httpx2.AsyncClient(
             verify=self._ssl_context,
-            proxy=None if here else self._proxy,
-            trust_env=not here,
+            proxy=self._routes.proxy_for(url),
+            trust_env=self._routes.asks_environment(url),
             http1=True,
             http2=False,
             timeout=None,  # the two deadlines bound everything, slow drips included
@@ -158,16 +159,13 @@ class OAuthHttpSender:
             client.headers.clear()
             yield client
 
-    def _is_proxied(self, url: str) -> bool:
-        """Whether a proxy looks names up for us, so that we cannot pin what they lead to."""
-        if _leads_here(url):
-            return False
-        return self._proxy is not None or bool(getproxies().keys() & {"http", "https", "all"})
 
-
-def _leads_here(url: str) -> bool:
-    """To this machine no outbound proxy is of any use."""
-    return is_loopback(urlsplit(url).hostname or "")
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's authorities (or SSL_CERT_FILE's), and the configured one."""
+    context = httpx2.create_ssl_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 def _is_connect(info: Mapping[str, object]) -> bool:

@@ -54,6 +54,8 @@ def _forbidden(error: BaseException) -> str | None:
 
 
 def _address(error: BaseException) -> str | None:
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return "the configured certificate authority cannot be read"
     wrong = ValueError | ImportError | httpx2.InvalidURL | httpx2.UnsupportedProtocol
     return "the URL or the outbound proxy's cannot be used" if isinstance(error, wrong) else None
 
