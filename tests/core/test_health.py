@@ -117,6 +117,12 @@ def test_a_store_that_is_in_trouble_never_asks_for_a_login() -> None:
         assert health.level is Level.DEGRADED
 
 
+def test_a_damaged_record_says_so_and_is_no_verdict_of_the_provider() -> None:
+    health = assess(Snapshot(damage="the row was changed"), NOW)
+    assert (health.cause, health.action) == ("grant_damaged", "login")
+    assert "the row was changed" in health.detail
+
+
 def test_a_server_that_rejects_fresh_tokens_has_a_cause_of_its_own() -> None:
     grant = a_grant(rejections=2, last_begun_at=NOW)
     grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))

@@ -123,6 +123,9 @@ class World:
     def woken_at(self) -> datetime | None:
         return None
 
+    def damage(self, server: str) -> str | None:
+        return None
+
     def store_trouble(self) -> StoreTrouble | None:
         return self.trouble
 

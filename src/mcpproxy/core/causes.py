@@ -67,6 +67,14 @@ CAUSES: Final = (
         Action.LOGIN,
     ),
     Cause(
+        "grant_damaged",
+        Level.UNHEALTHY,
+        "Stored login damaged - login required",
+        "Stored login damaged",
+        "Re-authentication required: {error}; the damaged record is kept as it is",
+        Action.LOGIN,
+    ),
+    Cause(
         "grant_ended",
         Level.UNHEALTHY,
         "Refresh token expired - login required",

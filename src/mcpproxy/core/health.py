@@ -50,6 +50,7 @@ class Snapshot:
     login_until: datetime | None = None
     store_trouble: StoreTrouble | None = None
     woken_at: datetime | None = None
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
         yield "key_locked", Facts()
     elif snapshot.store_trouble is not None and snapshot.grant is not None:
         yield "store_unwritable", Facts(error=snapshot.store_trouble.value.replace("_", "-"))
+    if snapshot.damage is not None:
+        yield "grant_damaged", Facts(error=snapshot.damage)
     if snapshot.login_until is not None:
         yield "login_pending", Facts(at=snapshot.login_until)
     connection = snapshot.connection

@@ -348,6 +348,10 @@ class GrantFacts(Protocol):
 
     def store_trouble(self) -> StoreTrouble | None: ...
 
+    def damage(self, server: str) -> str | None:
+        """Why this server's stored grant cannot be opened, if there is one that cannot."""
+        ...
+
 
 class ConnectionFacts(Protocol):
     """What the gateway holds in memory about connections."""

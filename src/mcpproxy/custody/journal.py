@@ -37,6 +37,13 @@ class Journal:
         """Every stored grant that can be opened."""
         return tuple(await self._store.load_grants())
 
+    def damage(self, server: str) -> str | None:
+        """Why this server's stored grant could not be opened at the last `load_all`, if it could
+        not.
+        """
+        error = self._store.damaged().get(server)
+        return error.message if error is not None else None
+
     async def try_append(self, grant: Grant, event: GrantEvent) -> Grant | None:
         """Store `event` on exactly these facts; None if they have moved meanwhile."""
         evolved = replace(evolve(grant, event), revision=grant.revision + 1)

@@ -80,7 +80,7 @@ class PendingLogins:
                 with suppress(McpproxyError):
                     await self._conclude(flow, login)
             elif login.expires_at > self._tools.clock.now():
-                with suppress(LoginError):
+                with suppress(McpproxyError):
                     await self._listen(self._remember(login))
             else:
                 await self._tools.store.forget_login(login.flow_id)
@@ -120,7 +120,7 @@ class PendingLogins:
         flow = self._remember(login)
         try:
             await self._listen(flow)
-        except LoginError:
+        except McpproxyError:
             del self._flows[login.flow_id]
             await tools.store.forget_login(login.flow_id)
             raise
@@ -206,7 +206,7 @@ class PendingLogins:
                     await flow.done.wait()
         except TimeoutError:
             await self._expire(flow)
-        except LoginError as error:
+        except Exception as error:
             if ready.done():
                 raise
             ready.set_exception(error)

@@ -160,6 +160,9 @@ class RefreshManager:
     def store_trouble(self) -> StoreTrouble | None:
         return self._store_trouble
 
+    def damage(self, server: str) -> str | None:
+        return None if server in self._entries else self._tools.journal.damage(server)
+
     def adopt(self, grant: Grant) -> None:
         """A login was made: this is the server's grant now."""
         self._take(grant)

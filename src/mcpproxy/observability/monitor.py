@@ -97,6 +97,7 @@ class Monitor:
             login_until=flow.expires_at if flow else None,
             store_trouble=self._grants.store_trouble(),
             woken_at=self._grants.woken_at(),
+            damage=self._grants.damage(server),
         )
 
     def hear(self, notice: Notice) -> None:
