@@ -157,7 +157,6 @@ class WrongKey(StoreError):
 
     code = "wrong_key"
     trouble = StoreTrouble.KEY_LOCKED
-    trouble = StoreTrouble.KEY_LOCKED
 
 
 class LoginError(McpproxyError):
