@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.health import Health
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.catalog import Catalog, Entry
@@ -97,7 +98,7 @@ class RetrieveMode:
             if name in CALL_TOOLS:
                 return await self._call(ask, CALL_TOOLS[name], arguments)
             return self._builtin[name](ask.caller, arguments)
-        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, ProtocolError) as error:
             return text_error(f"{name}: {short(str(error))}. Its inputSchema says what it takes.")
 
     async def _call(self, ask: Ask, allowed: Effect, arguments: Raw) -> Members:
