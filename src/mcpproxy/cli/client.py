@@ -1,17 +1,16 @@
 """The daemon's REST API over its Unix socket, else over loopback with the key.
 
-Law: http.client and nothing more, so that a command starts fast; an answer that says no becomes
-the error of core.errors that it was inside of the daemon.
+Law: sockets and JSON and nothing more, so that a command starts fast; an answer that says no
+becomes the error of core.errors that it was inside of the daemon.
 """
 
-import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
+from mcpproxy.cli import wire
 from mcpproxy.config.locate import Reach
 from mcpproxy.core import errors
 from mcpproxy.core.errors import McpproxyError, NotReady
@@ -74,99 +73,67 @@ class Client:
 
     def stream(self, path: str) -> Iterator[str]:
         """The lines of a text answer as they come, until the daemon ends it."""
-        connection = self._connect(None)
-        try:
-            answer = _exchange(connection, "GET", path, None, self._headers())
+        with self._connect() as peer:
+            answer = self._exchange(peer, "GET", path, None)
             if answer.status != 200:
                 raise RemoteError(_decoded(answer.read(MAX_ANSWER)))
-            connection_socket = connection.sock
-            if connection_socket is not None:
-                connection_socket.settimeout(None)
-            for line in answer:
+            peer.settimeout(None)
+            for line in answer.body:
                 yield line.decode(errors="replace").rstrip("\n")
-        finally:
-            connection.close()
 
     def _data(self, method: str, path: str, body: object, seconds: float) -> Any:
-        connection = self._connect(seconds)
-        try:
-            payload = None if body is None else json.dumps(body).encode()
-            answer = _exchange(connection, method, path, payload, self._headers())
-            fields = _decoded(answer.read(MAX_ANSWER))
-        except TimeoutError as error:
-            raise NotReady(
-                f"The daemon did not answer within {seconds:.0f} s.",
-                next_step="`mcpproxy status` tells how it is doing.",
-            ) from error
-        finally:
-            connection.close()
+        payload = None if body is None else json.dumps(body).encode()
+        with self._connect() as peer:
+            peer.settimeout(seconds)
+            try:
+                fields = _decoded(self._exchange(peer, method, path, payload).read(MAX_ANSWER))
+            except TimeoutError as error:
+                raise NotReady(
+                    f"The daemon did not answer within {seconds:.0f} s.",
+                    next_step="`mcpproxy status` tells how it is doing.",
+                ) from error
+            except (OSError, wire.NotHttp) as error:
+                raise DaemonAbsent(
+                    "The daemon went away while it was asked, or another program has its port.",
+                    next_step="`mcpproxy doctor` tells more; `mcpproxy serve` starts one.",
+                ) from error
         if not fields.get("success"):
             raise RemoteError(fields)
         return fields["data"]
 
-    def _connect(self, seconds: float | None) -> http.client.HTTPConnection:
-        """Raises DaemonAbsent."""
+    def _exchange(
+        self, peer: socket.socket, method: str, path: str, payload: bytes | None
+    ) -> wire.Answer:
+        headers = {"X-API-Key": self._key} if self._key else {}
+        return wire.exchange(peer, method, path, headers, payload)
+
+    def _connect(self) -> socket.socket:
+        """The Unix socket, else the TCP address. Raises DaemonAbsent."""
         if hasattr(socket, "AF_UNIX") and self._socket.exists():
-            local = _UnixConnection(self._socket, seconds)
+            local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                local.connect()
+                local.settimeout(CONNECT_SECONDS)
+                local.connect(str(self._socket))
             except OSError:
                 local.close()
             else:
                 return local
         listen = parse_listen(self._listen)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
-        connection = http.client.HTTPConnection(host, listen.port, timeout=CONNECT_SECONDS)
         try:
-            connection.connect()
+            return socket.create_connection((host, listen.port), CONNECT_SECONDS)
         except OSError as error:
-            connection.close()
             raise DaemonAbsent(
                 f"No mcpproxy daemon answers at {listen} or at {self._socket}.",
                 next_step="Start one: mcpproxy serve",
             ) from error
-        connection.sock.settimeout(seconds)
-        return connection
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"X-API-Key": self._key} if self._key else {}
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, seconds: float | None) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(CONNECT_SECONDS)
-        self.sock.connect(str(self._path))
-        self.sock.settimeout(self.timeout)
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a path."""
+    """A name as one segment of a path, or a value of a query."""
+    from urllib.parse import quote
+
     return quote(name, safe="")
-
-
-def _exchange(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    payload: bytes | None,
-    headers: Mapping[str, str],
-) -> http.client.HTTPResponse:
-    sent = {**headers, "Content-Type": "application/json"} if payload is not None else headers
-    try:
-        connection.request(method, path, payload, dict(sent))
-        return connection.getresponse()
-    except TimeoutError:
-        raise
-    except (OSError, http.client.HTTPException) as error:
-        raise DaemonAbsent(
-            "The daemon went away while it was asked, or another program has its port.",
-            next_step="`mcpproxy doctor` looks at the port; `mcpproxy serve` starts one.",
-        ) from error
 
 
 def _decoded(body: bytes) -> Mapping[str, Any]:

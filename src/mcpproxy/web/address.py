@@ -4,9 +4,7 @@ Law: the command line and the daemon come to the same path from the same data di
 loads a web framework for it.
 """
 
-import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,6 +51,9 @@ def socket_path(data_dir: Path) -> Path:
     path = data_dir / "mcpproxy.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
+    import hashlib
+    import tempfile
+
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"mcpproxy-{owner}" / f"{digest}.sock"
