@@ -56,14 +56,8 @@ class SqliteConnection:
     """The real thing."""
 
     def __init__(self, path: Path, access: Access) -> None:
-        mode = "ro" if access is Access.READ_ONLY else "rw"
-        self._raw = sqlite3.connect(
-            f"file:{pathname2url(str(path.absolute()))}?mode={mode}",
-            uri=True,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        self._path = path
+        self._raw = _connect(path, access)
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         return self._raw.execute(sql, parameters).fetchall()
@@ -72,11 +66,26 @@ class SqliteConnection:
         return self._raw.in_transaction
 
     def back_up(self, target: Path) -> None:
-        with closing(sqlite3.connect(target)) as copy:
-            self._raw.backup(copy)
+        # By a reader of its own: SQLite copies from no connection that is about to write.
+        with (
+            closing(_connect(self._path, Access.READ_ONLY)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
 
     def close(self) -> None:
         self._raw.close()
+
+
+def _connect(path: Path, access: Access) -> sqlite3.Connection:
+    mode = "ro" if access is Access.READ_ONLY else "rw"
+    return sqlite3.connect(
+        f"file:{pathname2url(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def harden(connection: Connection, access: Access) -> None:
