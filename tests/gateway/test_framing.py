@@ -1,0 +1,317 @@
+"""The endpoint by raw HTTP: status codes, sessions, batches, and what breaks neither."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from mcpproxy.core.model import Upstream
+from mcpproxy.gateway.limits import GatewayLimits
+from tests.gateway.hostile import Raw, Scripted, Seen, event, scripted
+from tests.gateway.world import KEY, Site, running, until
+
+pytestmark = pytest.mark.anyio
+JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": "i",
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t"}},
+}
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+MODERN = "2026-07-28"
+META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def tool_call(request_id: Any, arguments: Any = None, **meta: Any) -> dict[str, Any]:
+    params = {"name": "up__echo", "arguments": arguments or {}}
+    if meta:
+        params["_meta"] = meta
+    return {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+
+
+@dataclass
+class Peer:
+    """A client by hand."""
+
+    http: httpx2.AsyncClient
+    url: str
+    headers: dict[str, str] = field(default_factory=lambda: {**JSON, "X-API-Key": KEY})
+
+    async def post(self, message: Any, **headers: str) -> httpx2.Response:
+        body = message if isinstance(message, bytes) else json.dumps(message).encode()
+        return await self.http.post(self.url, content=body, headers={**self.headers, **headers})
+
+    async def begin(self) -> None:
+        answer = await self.post(INITIALIZE)
+        assert answer.status_code == 200, answer.text
+        self.headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
+        initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        assert (await self.post(initialized)).status_code == 202
+
+
+@asynccontextmanager
+async def a_peer(site: Site, path: str = "") -> AsyncIterator[Peer]:
+    async with httpx2.AsyncClient(trust_env=False, timeout=10) as http:
+        yield Peer(http, site.url + path)
+
+
+@asynccontextmanager
+async def a_site(server: Scripted | None = None, **fields: Any) -> AsyncIterator[Site]:
+    """A gateway with one upstream `up` that is connected."""
+    async with (
+        scripted(server or Scripted()) as url,
+        running(Upstream("up", url=url), **fields) as site,
+    ):
+        await site.connected("up")
+        yield site
+
+
+async def test_nobody_without_a_key_gets_in_and_our_401_starts_no_oauth() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        for method in ("GET", "POST", "DELETE", "PUT"):
+            for key in ({}, {"X-API-Key": "wrong"}):
+                answer = await peer.http.request(method, peer.url, headers=key)
+                assert answer.status_code == 401
+                assert "www-authenticate" not in answer.headers
+                assert "X-API-Key" in answer.json()["error"]["message"]
+
+
+async def test_an_unknown_path_server_or_method_is_refused() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        for path in ("/s/none", "/s/", "/other", "/s/up/more"):
+            assert (await peer.http.get(site.url + path, headers=peer.headers)).status_code == 404
+        assert (await peer.http.put(site.url, headers=peer.headers)).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"3", 400),
+        (b"[1]", 400),
+        (b"\xff\xfe", 400),
+        (b'{"jsonrpc":"2.0"}', 400),
+        (b'{"a":' + b"[" * 100_000, 400),
+        (json.dumps(LIST).encode(), 400),
+    ],
+)
+async def test_a_body_that_is_no_message_of_a_session_is_a_400(body: bytes, status: int) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        answer = await peer.post(body)
+        assert answer.status_code == status
+        assert answer.json()["error"]["message"]
+
+
+async def test_content_types_sizes_and_versions_are_checked() -> None:
+    async with a_site(limits=GatewayLimits(max_message=1000)) as site, a_peer(site) as peer:
+        assert (await peer.post(INITIALIZE, **{"Content-Type": "text/plain"})).status_code == 415
+        assert (await peer.post(tool_call(1, {"big": "x" * 1000}))).status_code == 413
+        await peer.begin()
+        odd = {"MCP-Protocol-Version": "1999-01-01"}
+        assert (await peer.post(LIST, **odd)).status_code == 400
+
+
+async def test_sessions_belong_to_their_caller_and_endpoint_and_end_when_deleted() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        assert (await peer.post(LIST)).status_code == 200
+        assert (await peer.post(LIST, **{"X-Caller": "mallory"})).status_code == 404
+        peer.url = site.url + "/s/up"
+        assert (await peer.post(LIST)).status_code == 404
+        peer.url = site.url
+        assert (await peer.http.delete(peer.url, headers=peer.headers)).status_code == 204
+        assert (await peer.post(LIST)).status_code == 404
+        assert (await peer.http.get(peer.url, headers=peer.headers)).status_code == 404
+
+
+async def test_sessions_are_bounded_and_the_oldest_goes_first() -> None:
+    async with a_site(limits=GatewayLimits(max_sessions=2)) as site, a_peer(site) as peer:
+        await peer.begin()
+        first = dict(peer.headers)
+        for _ in range(2):
+            del peer.headers["Mcp-Session-Id"]
+            await peer.begin()
+        assert (await peer.post(LIST)).status_code == 200
+        peer.headers = first
+        assert (await peer.post(LIST)).status_code == 404
+
+
+async def test_ids_come_back_as_they_were_sent() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        for request_id in (0, -1, 2**53, "a", "ü\n", "1"):
+            answer = await peer.post(tool_call(request_id))
+            assert answer.json()["id"] == request_id
+            assert type(answer.json()["id"]) is type(request_id)
+
+
+async def test_a_batch_is_answered_as_one() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        answer = await peer.post([tool_call(1, {"n": 1}), note, tool_call(2), LIST | {"id": 3}])
+        assert [response["id"] for response in answer.json()] == [1, 2, 3]
+        assert (await peer.post([note, note])).status_code == 202
+
+
+async def test_two_callers_with_the_same_ids_and_tokens_do_not_meet() -> None:
+    both = asyncio.Event()
+    waiting: list[Seen] = []
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method != "tools/call":
+            return None
+        waiting.append(seen)
+        if len(waiting) == 2:
+            both.set()
+        await both.wait()
+        token = seen.message["params"]["_meta"]["progressToken"]
+        progress = {"progressToken": token, "progress": 1}
+        name = seen.message["params"]["arguments"]["who"]
+        note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
+        own = {"jsonrpc": "2.0", "id": seen.message["id"], "result": {"who": name}}
+        return Raw(200, event(note) + event(own), "text/event-stream")
+
+    async with a_site(Scripted(answer)) as site, a_peer(site) as one, a_peer(site) as two:
+        await one.begin()
+        await two.begin()
+        answers = await asyncio.gather(
+            one.post(tool_call(7, {"who": "one"}, progressToken="t")),
+            two.post(tool_call(7, {"who": "two"}, progressToken="t")),
+        )
+        assert waiting[0].message["id"] != waiting[1].message["id"]
+        for answered, name in zip(answers, ("one", "two"), strict=True):
+            assert answered.headers["content-type"] == "text/event-stream"
+            events = [
+                json.loads(line[6:]) for line in answered.text.splitlines() if line[:5] == "data:"
+            ]
+            assert events[0]["params"] == {"progressToken": "t", "progress": 1}
+            assert events[1] == {"jsonrpc": "2.0", "id": 7, "result": {"who": name}}
+
+
+async def test_a_cancelled_request_is_given_up_upstream_too() -> None:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            await asyncio.sleep(60)
+        return None
+
+    server = Scripted(answer)
+    async with a_site(server) as site, a_peer(site) as peer:
+        await peer.begin()
+        pending = asyncio.create_task(peer.post(tool_call("c")))
+        await until(lambda: server.count("tools/call") == 1)
+        cancel = {"method": "notifications/cancelled", "params": {"requestId": "c"}}
+        assert (await peer.post({"jsonrpc": "2.0", **cancel})).status_code == 202
+        assert (await pending).json()["error"]["code"] == -32800
+        await until(lambda: server.count("notifications/cancelled") == 1)
+
+
+async def test_a_second_stream_takes_the_first_ones_place() -> None:
+    limits = GatewayLimits(keep_alive=timedelta(milliseconds=20))
+    async with a_site(limits=limits) as site, a_peer(site) as peer:
+        await peer.begin()
+        async with peer.http.stream("GET", peer.url, headers=peer.headers) as first:
+            assert first.headers["content-type"] == "text/event-stream"
+            lines = first.aiter_lines()
+            assert await anext(lines) == ": keep-alive"
+            async with peer.http.stream("GET", peer.url, headers=peer.headers) as second:
+                assert await anext(second.aiter_lines()) == ": keep-alive"
+                async for _ in lines:  # the first one ends by itself
+                    pass
+
+
+async def test_a_stream_without_a_session_or_the_right_accept_is_refused() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        assert (await peer.http.get(peer.url, headers=peer.headers)).status_code == 405
+        plain = {**peer.headers, "Accept": "application/json"}
+        assert (await peer.http.get(peer.url, headers=plain)).status_code == 406
+
+
+# --- the stateless era ------------------------------------------------------------------------
+
+
+def modern(method: str, **params: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
+    return message, {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+
+
+async def test_a_stateless_request_says_the_same_in_headers_and_body_or_is_refused() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        call, headers = modern("tools/call", name="up__echo", arguments={})
+        good = {**headers, "Mcp-Name": "up__echo"}
+        encoded = {**headers, "Mcp-Name": "=?base64?dXBfX2VjaG8=?="}
+        for sent in (good, encoded):
+            assert (await peer.post(call, **sent)).status_code == 200
+        for wrong in (
+            headers,
+            {**good, "Mcp-Name": "other"},
+            {**good, "Mcp-Method": "tools/list"},
+            {**good, "Mcp-Name": "=?base64?***?="},
+        ):
+            answer = await peer.post(call, **wrong)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
+async def test_a_version_that_is_not_ours_names_those_that_are() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        message, headers = modern("server/discover")
+        message["params"]["_meta"] = {
+            **META,
+            "io.modelcontextprotocol/protocolVersion": "2030-01-01",
+        }
+        answer = await peer.post(message, **{**headers, "MCP-Protocol-Version": "2030-01-01"})
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["code"] == -32022
+        assert error["data"]["requested"] == "2030-01-01"
+        assert MODERN in error["data"]["supported"]
+
+
+async def test_a_stateless_request_without_its_envelope_or_with_an_old_method_is_refused() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        bare = await peer.post(LIST, **{"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/list"})
+        assert (bare.status_code, bare.json()["error"]["code"]) == (400, -32602)
+        message, headers = modern("ping")
+        old = await peer.post(message, **headers)
+        assert (old.status_code, old.json()["error"]["code"]) == (404, -32601)
+        note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}}
+        assert (await peer.post(note, **{"MCP-Protocol-Version": MODERN})).status_code == 202
+
+
+async def test_closing_a_stateless_request_cancels_it_upstream() -> None:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            await asyncio.sleep(60)
+        return None
+
+    server = Scripted(answer)
+    async with a_site(server) as site, a_peer(site) as peer:
+        call, headers = modern("tools/call", name="up__echo", arguments={})
+        pending = asyncio.create_task(peer.post(call, **headers, **{"Mcp-Name": "up__echo"}))
+        await until(lambda: server.count("tools/call") == 1)
+        pending.cancel()
+        await until(lambda: server.count("notifications/cancelled") == 1)
+
+
+async def test_the_envelope_of_a_stateless_client_does_not_go_upstream() -> None:
+    server = Scripted()
+    async with a_site(server) as site, a_peer(site) as peer:
+        call, headers = modern("tools/call", name="up__echo", arguments={})
+        call["params"]["_meta"] = {**META, "traceparent": "00-1-1-01"}
+        result = (await peer.post(call, **headers, **{"Mcp-Name": "up__echo"})).json()["result"]
+        assert result["resultType"] == "complete"
+        sent = next(seen for seen in server.seen if seen.method == "tools/call")
+        assert sent.message["params"]["_meta"] == {"traceparent": "00-1-1-01"}
+        assert "x-api-key" not in sent.headers
