@@ -8,7 +8,6 @@ import pytest
 
 from mcpproxy.core.causes import CAUSES, Level
 from mcpproxy.core.errors import StoreTrouble
-from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.events import TokenRejected
 from mcpproxy.core.health import Snapshot, assess, countdown, rfc3339, time_of_day
 from mcpproxy.core.lifecycle import evolve

@@ -1,0 +1,118 @@
+"""The configuration in force, while its file changes."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mcpproxy.config.changes import Changes
+from mcpproxy.config.load import load
+from mcpproxy.config.locate import Flags, locate
+from mcpproxy.config.settings import Settings
+from mcpproxy.core.errors import ConfigError, UnknownServer
+from mcpproxy.core.notices import ConfigReloaded, Notice
+from mcpproxy.live_config import LiveConfig
+from mcpproxy.web.parts import NewServer
+
+pytestmark = pytest.mark.anyio
+
+ENVIRON: Mapping[str, str] = {}
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+        self.applied: list[Changes] = []
+
+    def publish(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    async def apply(self, settings: Settings, changes: Changes) -> None:
+        self.applied.append(changes)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def live(tmp_path: Path, heard: Heard) -> LiveConfig:
+    path = tmp_path / "mcp_config.json"
+    path.write_text(
+        json.dumps({"api_key": "k" * 43, "mcpServers": [{"name": "one", "command": "one"}]})
+    )
+    location = locate(Flags(config=str(path), data_dir=str(tmp_path)), ENVIRON)
+    made = LiveConfig(location, ENVIRON, load(location, ENVIRON), heard)
+    made.on_change(heard.apply)
+    return made
+
+
+def written(live: LiveConfig) -> dict[str, object]:
+    found: dict[str, object] = json.loads(live.settings.config_path.read_text())
+    return found
+
+
+async def test_an_added_server_is_in_the_file_and_in_force_when_add_returns(
+    live: LiveConfig, heard: Heard
+) -> None:
+    await live.add(NewServer("two", url="https://two.example.com/mcp", client_id="mine"))
+    assert set(live.upstreams()) == {"one", "two"}
+    assert heard.applied == [Changes(added=("two",))]
+    assert heard.notices == [ConfigReloaded(("two",))]
+    servers = written(live)["mcpServers"]
+    assert isinstance(servers, list)
+    assert servers[1] == {
+        "name": "two",
+        "url": "https://two.example.com/mcp",
+        "oauth": {"client_id": "mine"},
+    }
+
+
+async def test_a_server_is_disabled_enabled_approved_and_removed(live: LiveConfig) -> None:
+    await live.disable("one")
+    assert live.upstreams()["one"].enabled is False
+    await live.enable("one")
+    assert live.upstreams()["one"].enabled is True
+    await live.approve("one")
+    assert live.upstreams()["one"].quarantined is False
+    await live.remove("one")
+    assert live.upstreams() == {}
+
+
+async def test_a_refused_edit_changes_nothing(live: LiveConfig, heard: Heard) -> None:
+    before = live.settings.config_path.read_bytes()
+    with pytest.raises(ConfigError):
+        await live.add(NewServer("one", command="again"))
+    with pytest.raises(ConfigError):
+        await live.add(NewServer("Bad Name", command="x"))
+    with pytest.raises(UnknownServer):
+        await live.remove("nobody")
+    assert live.settings.config_path.read_bytes() == before
+    assert heard.applied == []
+
+
+async def test_an_edit_by_hand_is_taken_up(live: LiveConfig, heard: Heard) -> None:
+    following = asyncio.create_task(live.follow())
+    good = {"api_key": "k" * 43, "mcpServers": [{"name": "new", "command": "x"}]}
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.sleep(0)  # the follower notes the file as it is before the edit
+            live.settings.config_path.write_text(json.dumps(good))
+            while "new" not in live.upstreams():
+                await asyncio.sleep(0.05)
+    finally:
+        following.cancel()
+    assert heard.applied == [Changes(added=("new",), removed=("one",))]
+
+
+async def test_what_is_read_at_the_start_only_stays_as_it_was(live: LiveConfig) -> None:
+    listen = live.settings.listen
+    found = written(live)
+    found["listen"] = "127.0.0.1:9999"
+    live.settings.config_path.write_text(json.dumps(found))
+    await live.disable("one")
+    assert live.settings.listen == listen
+    assert live.upstreams()["one"].enabled is False
