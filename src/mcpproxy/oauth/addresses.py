@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from mcpproxy.oauth.endpoints import DEFAULT_PORTS, is_loopback, is_private
+from mcpproxy.core.outbound import is_loopback
+from mcpproxy.oauth.endpoints import DEFAULT_PORTS, is_private
 
 MAX_ADDRESSES: Final = 4
 """Addresses of one name that are tried in turn; the connect deadline bounds them together."""

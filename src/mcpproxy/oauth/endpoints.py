@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from mcpproxy.core.errors import DiscoveryFailed
+from mcpproxy.core.outbound import is_loopback
 from mcpproxy.core.text import escape_unsafe, shorten
 
 MAX_URL: Final = 2048
@@ -25,17 +26,6 @@ def check_endpoint(value: object, what: str, server_url: str) -> str:
     if problem is None:
         return str(value)
     raise DiscoveryFailed(f"The {what} '{shown}' {problem}.", next_step=ASK_OPERATOR)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as written in a URL, is this machine, without asking anybody."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def is_private(address: str) -> bool:

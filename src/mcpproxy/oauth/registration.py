@@ -20,9 +20,10 @@ from mcpproxy.core.model import (
     RegistrationSource,
     Secret,
 )
+from mcpproxy.core.outbound import is_loopback
 from mcpproxy.oauth.body import Fields, read_fields, text_of, token_of
 from mcpproxy.oauth.discovery import ServerMetadata
-from mcpproxy.oauth.endpoints import check_endpoint, is_loopback
+from mcpproxy.oauth.endpoints import check_endpoint
 from mcpproxy.oauth.refusals import ErrorWord, error_word
 from mcpproxy.oauth.steps import Steps
 from mcpproxy.oauth.token import displayable

@@ -4,13 +4,12 @@ Law: this machine is never reached through a proxy; a configured proxy takes the
 place, it is not added to it.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from mcpproxy.oauth.endpoints import is_loopback
+from mcpproxy.core.outbound import is_direct, is_loopback
 
 PROXIES: Final = frozenset({"http", "https", "all"})
 """The kinds of environment variables (HTTPS_PROXY, ...) that the HTTP client honours."""
@@ -25,7 +24,7 @@ class Routes:
 
     def proxy_for(self, url: str) -> str | None:
         """The configured proxy, if it is for this URL."""
-        return None if self._is_direct(_host(url)) else self.proxy
+        return None if is_direct(_host(url), self.no_proxy) else self.proxy
 
     def asks_environment(self, url: str) -> bool:
         """Whether HTTPS_PROXY and its like decide about this URL."""
@@ -37,24 +36,9 @@ class Routes:
             return not PROXIES.isdisjoint(getproxies())
         return self.proxy_for(url) is not None
 
-    def _is_direct(self, host: str) -> bool:
-        return is_loopback(host) or any(_matches(host, rule) for rule in self.no_proxy)
-
 
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _matches(host: str, rule: str) -> bool:
-    """`*`, a name and all below it, an address, or a network such as 10.0.0.0/8."""
-    rule = rule.strip().lower()
-    if rule == "*":
-        return True
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(rule.strip("[]"), strict=False)
-    except ValueError:
-        name = rule.removeprefix("*").removeprefix(".")
-        return bool(name) and (host == name or host.endswith(f".{name}"))
