@@ -1,9 +1,7 @@
-"""Grants, logins and registrations for tests of storage, and strategies that draw any of them."""
+"""Grants, logins and registrations for tests of storage."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-
-from hypothesis import strategies as st
 
 from mcpproxy.core.model import (
     Attempt,
@@ -113,16 +111,3 @@ def a_login(flow_id: str = "flow-1", *, state: str = "state-1") -> PendingLogin:
         iss_required=True,
         answer=Secret(CANARIES[6]),
     )
-
-
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-_TIMES = st.datetimes(timezones=st.just(UTC))
-_SECRETS = st.builds(Secret, _TEXT)
-
-st.register_type_strategy(datetime, _TIMES)
-st.register_type_strategy(str, _TEXT)
-st.register_type_strategy(int, st.integers(0, 2**62))
-st.register_type_strategy(Secret, _SECRETS)
-ANY_GRANT = st.from_type(Grant)
-ANY_LOGIN = st.from_type(PendingLogin)
-ANY_REGISTRATION = st.from_type(ClientRegistration)

@@ -11,15 +11,8 @@ from mcpproxy.core.errors import StoreCorrupt, StoreError
 from mcpproxy.core.model import ClientRegistration, Grant, Secret
 from mcpproxy.core.ports import PendingLogin
 from mcpproxy.storage import codec
-from tests.storage.samples import (
-    ANY_GRANT,
-    ANY_LOGIN,
-    ANY_REGISTRATION,
-    a_grant,
-    a_grant_in_trouble,
-    a_login,
-    a_registration,
-)
+from tests.storage.samples import a_grant, a_grant_in_trouble, a_login, a_registration
+from tests.storage.strategies import ANY_GRANT, ANY_LOGIN, ANY_REGISTRATION
 
 GOLDEN = Path(__file__).parent / "golden"
 
