@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.timeout(420)
 def test_the_demo_shows_one_login_surviving_outage_and_kill() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mcpproxy", "demo"],
