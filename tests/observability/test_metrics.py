@@ -1,0 +1,112 @@
+"""What a scrape shows: the quickstart's lines, bounded labels, every metric fed."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mcpproxy.core.model import FailureKind, RefreshFailure
+from mcpproxy.core.notices import LoginLost, RefreshFailedNotice, RefreshSucceeded, ToolCalled
+from mcpproxy.observability import metrics as module
+from mcpproxy.observability.metrics import Metrics, refresh_result
+from tests.web.stubs import World, web_parts
+
+SECOND = timedelta(seconds=1)
+TIMEOUT = RefreshFailure(FailureKind.UNKNOWN, "timeout")
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add_oauth("github-mcp")
+    return made
+
+
+@pytest.fixture
+def metrics(world: World) -> Metrics:
+    return web_parts(world).metrics
+
+
+def test_the_lines_are_those_of_the_quickstart(metrics: Metrics) -> None:
+    for _ in range(42):
+        metrics.hear(RefreshSucceeded("github-mcp", "a", 2, SECOND, None))
+    for _ in range(3):
+        metrics.hear(RefreshFailedNotice("github-mcp", "a", 2, SECOND, TIMEOUT))
+    text = metrics.text()
+    assert 'mcpproxy_oauth_refresh_total{server="github-mcp",result="success"} 42\n' in text
+    assert 'mcpproxy_oauth_refresh_total{server="github-mcp",result="failed_network"} 3\n' in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status", "result"),
+    [
+        (FailureKind.NOT_SENT, None, None, "failed_network"),
+        (FailureKind.UNKNOWN, None, None, "failed_network"),
+        (FailureKind.TRANSIENT, None, None, "failed_network"),
+        (FailureKind.TRANSIENT, None, 503, "failed_other"),
+        (FailureKind.TRANSIENT, None, 429, "failed_other"),
+        (FailureKind.TRANSIENT, "temporarily_unavailable", 400, "failed_other"),
+        (FailureKind.REFUSED, "invalid_grant", 400, "failed_invalid_grant"),
+        (FailureKind.REFUSED, None, 401, "failed_invalid_grant"),
+        (FailureKind.REFUSED, "invalid_client", 401, "failed_other"),
+        (FailureKind.REFUSED, "unauthorized_client", 400, "failed_other"),
+    ],
+)
+def test_the_result_says_whose_fault_it_was(
+    kind: FailureKind, code: str | None, status: int | None, result: str
+) -> None:
+    assert refresh_result(RefreshFailure(kind, "x", code=code, status=status)) == result
+
+
+def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metrics) -> None:
+    metrics.hear(RefreshSucceeded("github-mcp", "a", 2, SECOND, None))
+    metrics.hear(LoginLost("github-mcp", "provider_ended", "invalid_grant"))
+    metrics.hear(ToolCalled("github-mcp", "echo", "ok", SECOND))
+    world.clock.advance(timedelta(minutes=10))
+    families = list(text_string_to_metric_families(metrics.text()))
+    assert {family.name for family in families} == {
+        "mcpproxy_oauth_refresh",
+        "mcpproxy_oauth_refresh_duration_seconds",
+        "mcpproxy_oauth_logins",
+        "mcpproxy_tool_calls",
+        "mcpproxy_tool_call_duration_seconds",
+        "mcpproxy_uptime_seconds",
+        "mcpproxy_servers",
+        "mcpproxy_servers_health",
+        "mcpproxy_oauth_token_expiry_seconds",
+        "mcpproxy_queue_depth",
+    }
+    assert all(family.samples for family in families)
+    assert all(family.documentation for family in families)
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert values["mcpproxy_uptime_seconds"] == 600
+    assert values["mcpproxy_oauth_token_expiry_seconds"] == 3000
+
+
+def test_gauges_follow_the_facts(world: World, metrics: Metrics) -> None:
+    assert 'mcpproxy_servers{state="connected"} 1\n' in metrics.text()
+    world.servers["github-mcp"] = replace(world.servers["github-mcp"], enabled=False)
+    assert 'mcpproxy_servers{state="connected"} 0\n' in metrics.text()
+    assert 'mcpproxy_servers{state="disabled"} 1\n' in metrics.text()
+
+
+def test_the_number_of_series_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SERVERS", 10)
+    for number in range(100):
+        metrics.hear(ToolCalled(f"server-{number}", "echo", "ok", SECOND))
+        metrics.hear(LoginLost("github-mcp", f"made up {number}", "x"))
+        metrics.hear(ToolCalled("github-mcp", "echo", f"made up {number}", SECOND))
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text())}
+    totals = [s for s in families["mcpproxy_tool_calls"].samples if s.name.endswith("_total")]
+    assert len({sample.labels["server"] for sample in totals}) <= 11
+    reasons = {sample.labels["reason"] for sample in families["mcpproxy_oauth_logins"].samples}
+    assert reasons == {"other"}
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\nb", "a\\b", "../x", "", "é" * 5])
+def test_a_name_that_is_none_cannot_break_the_format(metrics: Metrics, name: str) -> None:
+    metrics.hear(ToolCalled(name, "echo", "ok", SECOND))
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text())}
+    samples = families["mcpproxy_tool_calls"].samples
+    assert {sample.labels["server"] for sample in samples} == {"other"}

@@ -1,0 +1,130 @@
+"""Health as all surfaces see it, and how soon a change is told."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mcpproxy.core.errors import UnknownServer
+from mcpproxy.core.model import (
+    ConnectionState,
+    FailureKind,
+    FailureRun,
+    RefreshFailure,
+    Upstream,
+)
+from mcpproxy.core.notices import Notice, ServersChanged
+from mcpproxy.observability.bus import Event
+from mcpproxy.web.parts import WebParts
+from tests.web.stubs import NOW, World, web_parts
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE = timedelta(seconds=10)
+
+
+class Watch:
+    """A running monitor and what it publishes."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.parts: WebParts = web_parts(world)
+        self.heard = self.parts.bus.subscribe()
+
+    async def __aenter__(self) -> "Watch":
+        self._task = asyncio.create_task(self.parts.monitor.run())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def next(self) -> Notice:
+        event = await self.heard.next(DEADLINE)
+        assert isinstance(event, Event)
+        return event.notice
+
+
+async def test_healths_are_sorted_and_unknown_names_are_refused() -> None:
+    world = World()
+    world.add_oauth("zeta")
+    world.add_oauth("alpha")
+    monitor = web_parts(world).monitor
+    assert list(monitor.healths()) == ["alpha", "zeta"]
+    assert monitor.health("zeta").line == "Token refresh scheduled for 14:53"
+    with pytest.raises(UnknownServer, match="nobody"):
+        monitor.health("nobody")
+
+
+async def test_a_pending_login_is_part_of_the_picture() -> None:
+    world = World()
+    world.servers["one"] = Upstream("one", url="https://one.example/mcp")
+    monitor = web_parts(world).monitor
+    await world.begin("one")
+    assert monitor.health("one").cause == "login_pending"
+
+
+async def test_a_change_is_published_within_a_second_without_anybody_telling() -> None:
+    world = World()
+    world.add_oauth("one")
+    async with Watch(world) as watch:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        failure = RefreshFailure(FailureKind.NOT_SENT, "connection refused")
+        world.grant_facts["one"] = replace(
+            world.grant_facts["one"], failures=FailureRun(1, NOW, NOW, failure)
+        )
+        assert await watch.next() == ServersChanged("one", "refresh_retrying")
+        assert loop.time() - began < 1.5
+
+
+async def test_a_notice_makes_the_monitor_look_at_once() -> None:
+    world = World()
+    world.add_oauth("one")
+    async with Watch(world) as watch:
+        world.connection_facts["one"] = replace(
+            world.connection_facts["one"], state=ConnectionState.ERROR, tool_count=0
+        )
+        watch.parts.monitor.hear(await _any_notice())
+        assert isinstance(await watch.next(), ServersChanged)
+
+
+async def _any_notice() -> Notice:
+    from mcpproxy.core.notices import LoggedOut
+
+    return LoggedOut("one")
+
+
+async def test_the_passing_of_time_changes_health_too() -> None:
+    world = World()
+    world.add_oauth("one", refreshed_at=None)
+    tokens = replace(world.grant_facts["one"].tokens, refresh_token=None)
+    world.grant_facts["one"] = replace(world.grant_facts["one"], tokens=tokens)
+    async with Watch(world) as watch:
+        world.clock.advance(timedelta(hours=2))
+        assert await watch.next() == ServersChanged("one", "no_refresh_token")
+
+
+async def test_added_and_removed_servers_are_told() -> None:
+    world = World()
+    async with Watch(world) as watch:
+        world.add_oauth("one")
+        assert await watch.next() == ServersChanged("one", "added")
+        del world.servers["one"]
+        assert await watch.next() == ServersChanged("one", "removed")
+
+
+async def test_a_countdown_alone_is_no_change() -> None:
+    world = World()
+    failure = RefreshFailure(FailureKind.NOT_SENT, "refused", retry_at=NOW + timedelta(minutes=30))
+    world.add_oauth("one", failures=FailureRun(1, NOW, NOW, failure))
+    async with Watch(world) as watch:
+        before = watch.parts.monitor.health("one").line
+        world.clock.advance(timedelta(seconds=5))
+        assert watch.parts.monitor.health("one").line != before
+        world.add_oauth("two")
+        assert await watch.next() == ServersChanged("two", "added")
