@@ -1,19 +1,57 @@
-"""The judge: what must never be seen, whatever the seed."""
+"""The judge: what must never be seen, whatever the seed.
 
+Law: it has its own arithmetic; the product's word is taken only where it is what is judged.
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from mcpproxy.core.errors import LoginRequired, TokenUnavailable
 from mcpproxy.core.lifecycle import ending
-from mcpproxy.core.model import FailureKind, Grant, Secret
-from mcpproxy.core.notices import RefreshFailedNotice, RefreshSucceeded
-from mcpproxy.core.policy import calculate_backoff, refresh_at
+from mcpproxy.core.model import FailureKind, Grant, Phase, Secret, Verdict
+from mcpproxy.core.notices import LoginLost, RefreshFailedNotice, RefreshSucceeded
+from tests.simulation.provider import Expiry, Family
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Process, World
+    from tests.simulation.process import Process
+    from tests.simulation.world import World
 
-EPSILON = 0.001
+EPSILON: Final = 0.05
+"""An attempt begins with its intent; the store takes a moment to write it."""
+MIN_INTERVAL: Final = 10.0
+BACKOFF: Final = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+REFRESH_FRACTION: Final = 0.8
 
-MAX_LATE = timedelta(seconds=60)
+STALE_MEMORY: Final = 75.0
+"""A process may not know for so long what its sibling wrote, or what a restart forgot."""
+
+DOUBT: Final = 200.0
+"""A refusal that was none may be believed for so long: confirmation and quiet probe included."""
+
+NOTICES_WAKE: Final = 60.0
+"""Two processes notice the same wake one after the other, each a tick late at most."""
+
+MAX_LATE: Final = 60.0
+MAX_PRESENTATIONS_AFTER_END: Final = 4
+"""The refusal, its confirmation, the quiet probe; and one that was under way at the end."""
+
+NOTICED_WITHIN: Final = 9 * 3600.0
+"""After the access token is dead, the longest outage and a clock set back included."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """What is known of one login's attempts, to tell whether the next one may go out."""
+
+    began: float | None = None
+    failures: int = 0
+    unanswered: bool = False
+    asked: bool = False
+    not_before: float = 0.0
+    attempt: str = ""
+    doubted_at: float = float("-inf")
+    logged_in_at: float = 0.0
 
 
 class Checks:
@@ -22,122 +60,203 @@ class Checks:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.violations: list[str] = []
-        self._began: dict[str, float] = {}
-        self._run: dict[str, int] = {}
-        self._asked: dict[str, bool] = {}
-        self._unanswered: set[str] = set()
+        self._paces: dict[str, _Pace] = {}
+        self._woken_at = float("-inf")
+        self._stepped_at = float("-inf")
 
     def fail(self, server: str, sentence: str) -> None:
         """Note it, with the story of how it came to this."""
         story = "\n    ".join(self._world.story(server))
         self.violations.append(f"{self._world.now():.1f}s {server}: {sentence}\n    {story}")
 
+    def _pace(self, server: str) -> _Pace:
+        return self._paces.setdefault(server, _Pace())
+
     # --- waste ----------------------------------------------------------------------------------
 
-    def exchange_began(self, server: str) -> None:
-        """An attempt goes out: not within 10 s of the last, not before its backoff is over."""
-        now, policy = self._world.now(), self._world.policy
-        last = self._began.get(server)
-        if last is not None:
-            wait = policy.min_interval
-            run = self._run.get(server, 0)
-            if run:
-                wait = max(wait, calculate_backoff_truly(run - 1))
-            if now - last < wait.total_seconds() - EPSILON:
-                self.fail(server, f"attempt {now - last:.2f}s after the last, {run} failures")
-        self._began[server] = now
-
-    def presented(self, server: str) -> None:
-        """The token leaves: not before 80 % of its life, unless something asked for it."""
-        family = self._world.provider.family(server)
-        newest = family.issues[-1]
-        if self._asked.pop(server, False) or self._run.get(server, 0) or not newest.delivered:
+    def exchange_began(self, process: "Process", server: str) -> None:
+        """An attempt goes out: not within 10 s of the last, not before its backoff is over, not
+        before the provider said. One whose process stood still between its intent and here is
+        a sibling's by now: all it may do is connect in vain.
+        """
+        now, pace = self._world.now(), self._pace(server)
+        began = pace.began
+        if now - process.paused_until < 1.0:
             return
+        pace.began = now
+        if began is None or self._stepped_at > began - MIN_INTERVAL:
+            return
+        wait = MIN_INTERVAL
+        if pace.failures and self._woken_at < began - NOTICES_WAKE:
+            wait = BACKOFF[min(pace.failures, len(BACKOFF)) - 1]
+        if now - began < wait - EPSILON:
+            self.fail(
+                server, f"attempt {now - began:.2f}s after the last, {pace.failures} failures"
+            )
+        if now < pace.not_before - EPSILON:
+            self.fail(server, f"attempt {pace.not_before - now:.0f}s before Retry-After is over")
+
+    def presented(self, process: "Process", server: str) -> None:
+        """The token leaves: written down first by who sends it, and not before 80 % of the access
+        token's life, unless something asked for it.
+        """
+        family, pace = self._world.provider.family(server), self._pace(server)
+        attempt = self._world.durable[server].attempt
+        if attempt is None or attempt.holder != process.name or attempt.phase is not Phase.SENDING:
+            self.fail(server, f"{process.name} sends a token without its intent in the store")
+        asked, pace.asked = pace.asked, False
+        if asked or pace.failures or family.issues[-1].fate != "delivered":
+            return
+        life = family.login.life
         expiry = max(family.access.values(), default=0.0)
-        early = expiry - self._world.now() - family.life * 0.2
+        early = expiry - self._world.now() - life * (1 - REFRESH_FRACTION)
         if early > 1.0:
             self.fail(server, f"refreshed {early:.0f}s before it was due")
 
     def challenged(self, server: str) -> None:
-        self._asked[server] = True
+        """Its access token is dead: a refresh may come at once."""
+        self._pace(server).asked = True
+
+    def told_to_wait(self, server: str, seconds: float) -> None:
+        """The provider answered with Retry-After."""
+        self._pace(server).not_before = self._world.now() + seconds
+
+    def woke(self) -> None:
+        """Failures from before a sleep or a change of network are no guide any more."""
+        self._woken_at = self._world.now()
+
+    def clock_stepped(self) -> None:
+        """Due times are told by the wall clock: any refresh may come early, once."""
+        self._stepped_at = self._woken_at = self._world.now()
+        for pace in self._paces.values():
+            pace.asked, pace.not_before = True, 0.0
 
     def failed(self, notice: RefreshFailedNotice) -> None:
-        server, kind = notice.server, notice.failure.kind
+        """An attempt is known to have failed."""
+        pace, kind = self._pace(notice.server), notice.failure.kind
+        if notice.attempt_id != pace.attempt:
+            return  # a holder that stood still tells late
+        pace.attempt = ""
         if kind is FailureKind.REFUSED:
-            self._run[server] = 0
-            self._asked[server] = True
-        elif kind is FailureKind.UNKNOWN and server not in self._unanswered:
-            self._unanswered.add(server)
-            self._run[server] = 1
+            pace.failures, pace.asked = 0, True
+        elif kind is FailureKind.UNKNOWN and not pace.unanswered:
+            pace.failures, pace.unanswered = 1, True
         else:
-            self._run[server] = self._run.get(server, 0) + 1
+            pace.failures += 1
 
     def succeeded(self, notice: RefreshSucceeded) -> None:
-        self._run[notice.server] = 0
-        self._unanswered.discard(notice.server)
-        self._asked.pop(notice.server, None)
+        pace = self._pace(notice.server)
+        pace.failures, pace.unanswered, pace.asked = 0, False, False
+        stored = self._world.durable[notice.server]
+        if stored.generation < notice.generation:
+            self.fail(notice.server, "told of a success that is not stored")
 
     def logged_in(self, server: str) -> None:
         """A new login: what was known of the old one is no measure any more."""
-        for known in (self._began, self._run, self._asked):
-            known.pop(server, None)
-        self._unanswered.discard(server)
+        self._paces[server] = _Pace(logged_in_at=self._world.now())
 
     # --- safety ---------------------------------------------------------------------------------
 
     def saved(self, before: Grant, after: Grant) -> None:
+        """What is durable never forgets."""
         if after.generation < before.generation:
-            self.fail(after.server, f"generation went back")
+            self.fail(after.server, "generation went back")
         if after.tokens.refresh_token is None:
-            self.fail(after.server, f"stored without its refresh token")
+            self.fail(after.server, "stored without its refresh token")
+        if after.attempt is not None and before.attempt is None:
+            self._pace(after.server).attempt = after.attempt.attempt_id
 
     def processed(self, server: str) -> None:
+        """The provider processed a request."""
         family = self._world.provider.family(server)
         if family.lost_by_us:
-            self.fail(server, f"lost by us ({family.rotation}: {family.ended})")
+            self.fail(server, f"lost by us ({family.login.rotation}: {family.ended})")
+        if family.presented_after_end > MAX_PRESENTATIONS_AFTER_END:
+            self.fail(server, "goes on presenting a token of a login that is over")
 
-    async def handed_out(self, process: "Process", server: str, token: Secret) -> None:
+    def handed_out(self, server: str, token: Secret) -> None:
         """A token that a caller gets is one that a crash now could not lose."""
-        stored = await process.store._store.load_grant(server)
-        older = (self._world.older.get(server), self._world.last_login.get(server))
-        known = [grant.tokens.access_token for grant in (stored, *older) if grant is not None]
-        if token not in known:
-            self.fail(server, f"used a token that is not stored")
+        if token not in self._world.stored_tokens[server]:
+            self.fail(server, "used a token that is not stored")
 
-    async def judge(self, process: "Process") -> None:
-        """Every login against the provider's own record."""
+    def told_unavailable(self, server: str, error: TokenUnavailable) -> None:
+        """A caller was told that there is no token: is that so?"""
+        world = self._world
+        grant, family, now = world.durable[server], world.provider.family(server), world.now()
+        works = family.knows_access(grant.tokens.access_token.reveal(), now)
+        known = now - world.saved_at[server] > STALE_MEMORY and grant.rejected is None
+        if works and known and self._stepped_at < world.saved_at[server]:
+            self.fail(server, f"no token for a caller though one works: {error}")
+        if isinstance(error, LoginRequired):
+            self._judge_lost_word(family, works=works)
+
+    def told_lost(self, notice: LoginLost) -> None:
+        """Custody says that a login is over."""
+        world, server = self._world, notice.server
+        family, grant = world.provider.family(server), world.durable[server]
+        works = family.knows_access(grant.tokens.access_token.reveal(), world.now())
+        self._judge_lost_word(family, works=works)
+        if family.lost_in_transit and notice.reason == Verdict.PROVIDER_ENDED:
+            self.fail(server, "blames the provider for an answer that was lost on the way")
+        by_provider = family.ended is not None and not family.lost_in_transit
+        if by_provider and not grant.unanswered and notice.reason != Verdict.PROVIDER_ENDED:
+            self.fail(server, f"{notice.reason}, though the provider ended it")
+
+    def refused_for_once(self, server: str) -> None:
+        """A refusal was injected that is none."""
+        self._pace(server).doubted_at = self._world.now()
+
+    def _judge_lost_word(self, family: Family, *, works: bool) -> None:
+        """`Sign in` may be said of a living login only for a moment: after a refusal that was
+        none, with the access token dead; or by a process that has not heard of the new login.
+        """
+        if family.ended is not None:
+            return
+        now, pace = self._world.now(), self._pace(family.server)
+        doubtful = now - pace.doubted_at < DOUBT and not works
+        news = now - pace.logged_in_at < STALE_MEMORY
+        stepped = now - self._stepped_at < STALE_MEMORY
+        if not (doubtful or news or stepped):
+            self.fail(family.server, "asks for a login though the provider has it")
+
+    # --- verdicts -------------------------------------------------------------------------------
+
+    def is_noticed(self, family: Family) -> bool:
+        """Whether the store says that this ended login has ended; it may take a while."""
+        world = self._world
+        if ending(world.durable[family.server], world.clock.now()) is not None:
+            return True
+        late = world.now() - max(family.ended_at, self._woken_at) - family.login.life
+        if late > NOTICED_WITHIN and family.login.expiry is not Expiry.MISSING:
+            self.fail(family.server, "nobody noticed that the provider ended it")
+        return False
+
+    async def judge(self) -> None:
+        """Every login against the provider's own record, after the trouble is over."""
         world = self._world
         for family in world.provider.families():
-            grant = await process.store._store.load_grant(family.server)
+            grant = await world.vault.load_grant(family.server)
             if grant is None:
-                self.fail(family.server, f"the grant was deleted")
+                self.fail(family.server, "the grant was deleted")
+            elif grant != world.durable[family.server]:
+                self.fail(family.server, "the store forgot what it had stored")
             elif family.ended is None:
                 self._judge_living(grant)
 
     def _judge_living(self, grant: Grant) -> None:
-        ended = ending(grant, self._world.clock.now())
+        """It is not given up, works again, and nothing of it was forgotten."""
+        world = self._world
+        now, tokens = world.clock.now(), grant.tokens
+        ended = ending(grant, now)
         if ended is not None:
             self.fail(grant.server, f"asks for a login ({ended}) though the provider has it")
-
-    async def judge_quiet(self, process: "Process") -> None:
-        """After the trouble is over every login that the provider still has works again."""
-        await self.judge(process)
-        for family in self._world.provider.families():
-            grant = await process.store._store.load_grant(family.server)
-            if family.ended is not None or grant is None:
-                continue
-            refresh_token = grant.tokens.refresh_token
-            if refresh_token is None or not self._world.provider.accepts(refresh_token.reveal()):
-                self.fail(family.server, "holds a refresh token that is not the live one")
-            due = refresh_at(grant.tokens)
-            late = self._world.clock.now() - due if due is not None else timedelta(0)
-            if grant.failures or late > MAX_LATE:
-                self.fail(family.server, "not refreshed though nothing is in the way")
-
-
-_true_backoff = calculate_backoff
-
-
-def calculate_backoff_truly(count: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    """The product's own function as it was at import, before a test planted a bug in it."""
-    return _true_backoff(count)
+        if tokens.refresh_token is None or not world.provider.accepts(
+            tokens.refresh_token.reveal()
+        ):
+            self.fail(grant.server, "holds a refresh token that is not the live one")
+        late = timedelta(0)
+        if tokens.expires_at is not None:
+            life = tokens.expires_at - tokens.issued_at
+            late = now - tokens.issued_at - life * REFRESH_FRACTION
+        if grant.failures or late.total_seconds() > MAX_LATE:
+            self.fail(grant.server, "not refreshed though nothing is in the way")

@@ -30,7 +30,7 @@ class _NoWaiting(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`advance` may also be called from outside, as a machine that was suspended would."""
+    """Time begins at 0 and stands still while anything can run."""
 
     def __init__(self) -> None:
         self._virtual = 0.0

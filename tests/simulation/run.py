@@ -2,109 +2,110 @@
 
 import asyncio
 import math
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from random import Random
+from typing import Final
 
 from tests.simulation.faults import Fault, FaultRates
-from tests.simulation.provider import Rotation
-from tests.simulation.world import Engine, Login, World
+from tests.simulation.provider import Expiry, Login, Rotation
+from tests.simulation.world import Engine, World, server_url
 
 SHORTEST, LONGEST = 300.0, 86_400.0
-SETTLE = 3 * 3600.0
+
+SETTLE: Final = 3 * 3600.0
+SECONDS_PER_YEAR: Final = 365.25 * 86_400.0
+
+EXPIRIES: Final = (*[Expiry.NUMBER] * 5, Expiry.STRING, Expiry.FLOAT, Expiry.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Setting:
+    """What kind of world: how many logins and processes, how often somebody calls (seconds
+    between two calls), which troubles.
+    """
+
+    logins: int = 20
+    processes: int = 2
+    calls: tuple[float, float] = (10.0, 200.0)
+    rotations: tuple[Rotation, ...] = tuple(Rotation)
+    lives: tuple[float, float] = (SHORTEST, LONGEST)
+    expiries: tuple[Expiry, ...] = EXPIRIES
+    rates: FaultRates = field(default_factory=FaultRates)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """What a run showed."""
 
     seed: int
     refreshes: int
+    token_years: float
     faults: dict[Fault, int]
     violations: tuple[str, ...]
-    trace_hash: str
     in_transit: int
+    trace_hash: str
+
+    def __str__(self) -> str:
+        told = "".join(f"\n  {violation}" for violation in self.violations)
+        return f"seed {self.seed}, {self.refreshes} refreshes, trace {self.trace_hash[:12]}{told}"
 
 
-def some_logins(random: Random, count: int) -> list[Login]:
-    """Lives from 5 minutes to a day, evenly over the scale of their logarithm."""
+def some_logins(random: Random, setting: Setting) -> list[Login]:
+    """Lives evenly over the scale of their logarithm."""
+    low, high = map(math.log, setting.lives)
     return [
         Login(
             server=f"server-{n}",
-            rotation=random.choice(list(Rotation)),
-            life=round(math.exp(random.uniform(math.log(SHORTEST), math.log(LONGEST)))),
+            rotation=random.choice(setting.rotations),
+            life=round(math.exp(random.uniform(low, high))),
+            expiry=random.choice(setting.expiries),
         )
-        for n in range(count)
+        for n in range(setting.logins)
     ]
 
 
 async def simulate(
-    seed: int,
-    engine: Engine,
-    *,
-    refreshes: int,
-    logins: int = 20,
-    rates: FaultRates | None = None,
-) -> Verdict:
-    """Run until the provider has made `refreshes` refreshes; then let the world be kind for
-    three hours and judge.
+    seed: int, engine: Engine, *, refreshes: int, setting: Setting | None = None
+) -> Outcome:
+    """Run until the provider has made `refreshes` refreshes, or something went wrong; then let
+    the world be kind for three hours, and judge.
     """
-    world = World(seed, engine, rates=rates)
-    random = Random(seed)
-    await world.begin(some_logins(random, logins))
+    setting = setting or Setting()
+    world, random = World(seed, engine, setting.rates), Random(seed)
+    await world.begin(some_logins(random, setting), setting.processes)
     servers = [family.server for family in world.provider.families()]
-    next_sleep = random.uniform(6, 48) * 3600
-    next_outage = random.uniform(2, 24) * 3600
+    in_transit = 0
     while world.provider.refreshes < refreshes and not world.checks.violations:
-        await asyncio.sleep(random.uniform(20, 400))
-        await world.call(random.choice(servers))
-        if world.now() > next_outage:
-            length = random.choice((60.0, 900.0, 7200.0))
-            world.outages[:] = [(world.now(), world.now() + length)]
-            next_outage = world.now() + length + random.uniform(2, 24) * 3600
-            world.trace("world", "OUTAGE", detail=length)
-        if world.now() > next_sleep:
-            suspend(world, random.uniform(0.2, 9) * 3600)
-            next_sleep = world.now() + random.uniform(6, 48) * 3600
-        await log_in_again(world)
-    await settle(world)
-    return Verdict(
+        await asyncio.sleep(random.uniform(*setting.calls))
+        world.call(random.choice(servers))
+        for fault in world.faults.due(world.now()):
+            world.befall(fault)
+        in_transit += await world.log_in_again()
+    if not world.checks.violations:
+        await _settle(world)
+    await world.end()
+    return Outcome(
         seed=seed,
         refreshes=world.provider.refreshes,
+        token_years=world.now() * setting.logins / SECONDS_PER_YEAR,
         faults=world.faults.counts,
         violations=tuple(world.checks.violations),
+        in_transit=in_transit,
         trace_hash=world.trace_hash(),
-        in_transit=world.in_transit,
     )
 
 
-async def log_in_again(world: World) -> None:
-    """People whose login a strict provider and a lost answer ended log in again."""
-    if not world.processes:
-        return
-    process = world.processes[0]
-    for family in list(world.provider.families()):
-        if family.ended is None:
-            continue
-        world.in_transit += 1
-        await world.log_in(process, Login(family.server, family.rotation, family.life))
-
-
-def suspend(world: World, seconds: float) -> None:
-    """The lid is closed: time goes on, nothing of ours does."""
-    world.trace("world", "SUSPEND", detail=seconds)
-    loop = asyncio.get_running_loop()
-    loop.advance(seconds)  # type: ignore[attr-defined]
-    world.clock.slept += timedelta(seconds=seconds)
-
-
-async def settle(world: World) -> None:
-    """No faults any more; then every login that lives must work."""
-    world.faults._rates = FaultRates(wire=0, crash=0, stale=0, full=0, caller_gone=0)
+async def _settle(world: World) -> None:
+    """No faults any more; then every login that lives must work, in every process."""
+    world.faults.cease()
     await asyncio.sleep(SETTLE)
-    if world.processes:
-        await world.checks.judge_quiet(world.processes[0])
-    else:
+    if not world.processes:
         world.checks.fail("*", "no process came back")
-    for process in list(world.processes):
-        await process.manager.stop()
+    await world.checks.judge()
+    for process in world.processes:
+        for family in world.provider.families():
+            if family.ended is None:
+                await process.run(world.use(process, family.server))
+                token = await process.manager.token(family.server, server_url(family.server))
+                if token is None or not world.works(family.server, token):
+                    world.checks.fail(family.server, f"{process.name} cannot use it")

@@ -7,312 +7,84 @@ come back; what is durable is the store alone.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from datetime import timedelta
 from random import Random
+from typing import Any, Final
 
-from mcpproxy.core.errors import StoreTrouble, StoreUnavailable, TokenUnavailable
-from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import (
-    ClientRegistration,
-    FailureKind,
-    Grant,
-    RefreshFailure,
-    RegistrationSource,
-    Secret,
-    TokenSet,
-)
-from mcpproxy.core.notices import Notice, RefreshFailedNotice, RefreshSucceeded
+from mcpproxy.core.errors import StoreUnavailable, TokenUnavailable
+from mcpproxy.core.model import ClientRegistration, Grant, RegistrationSource, Secret, TokenSet
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
-from mcpproxy.core.ports import Lease, LeaseHold, Store
-from mcpproxy.custody.journal import Journal
-from mcpproxy.custody.refresh import RefreshTools
-from mcpproxy.custody.refresh_manager import RefreshManager
-from mcpproxy.oauth.token_endpoint import TokenEndpoint
+from mcpproxy.core.ports import Store
+from mcpproxy.storage.engines import Vault
+from mcpproxy.storage.holder import Holder
 from tests.simulation.checks import Checks
-from tests.simulation.faults import LOSES_THE_ANSWER, Fault, FaultRates, FaultSource
-from tests.simulation.provider import Issue, Provider, Rotation
+from tests.simulation.clock import SimClock
+from tests.simulation.faults import ALL, Fault, FaultRates, FaultSource
+from tests.simulation.process import Process, owned_task
+from tests.simulation.provider import Expiry, Fate, Login, Provider
+from tests.simulation.wire import Flight
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-ISSUER = "https://auth.example.com"
-STORY_LINES = 30
+ISSUER: Final = "https://auth.example.com"
+STORY_LINES: Final = 30
 
-TICK = timedelta(seconds=30)
-"""Virtual seconds cost real ones; the manager looks by itself when something is due."""
+READ_LAG: Final = 60.0
+"""How far a read may be behind, in seconds."""
+
+REMEMBERED_TOKENS: Final = 12
+"""More than can be refreshed while a process has not re-read the store: one in 10 s at most."""
 
 
 def server_url(server: str) -> str:
     return f"https://{server}.example.com/mcp"
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
-    """One login that the world begins with."""
-
-    server: str
-    rotation: Rotation
-    life: float
-
-
-class SimClock:
-    """Virtual time for one host; `slept` is what its machine was suspended."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.slept = timedelta(0)
-        self.offset = timedelta(0)
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.time()) + self.offset
-
-    def elapsed(self) -> timedelta:
-        return timedelta(seconds=self._loop.time())
-
-    def suspended(self) -> timedelta:
-        return self.slept
-
-
-class Process:
-    """One process with custody. Once dead it does nothing any more, not even clean up."""
-
-    def __init__(self, world: "World", number: int) -> None:
-        self.world = world
-        self.name = f"p{number}"
-        self.alive = True
-        self.attempts = 0
-        self.callers: set[asyncio.Task[None]] = set()
-        self.on_the_way: dict[str, Issue] = {}
-        store, lease = world.open_engine(self)
-        self.store = BoundStore(self, store)
-        tools = RefreshTools(
-            journal=Journal(self.store),
-            lease=BoundLease(self, lease),
-            provider=TokenEndpoint(Wire(self), world.clock),
-            clock=world.clock,
-            publisher=self,
-            policy=world.policy,
-            holder=self.name,
-            new_attempt_id=self._new_attempt_id,
-            may_send=lambda: True,
-        )
-        self.manager = RefreshManager(tools, tick=TICK)
-
-    def _new_attempt_id(self) -> str:
-        self.attempts += 1
-        return f"{self.name}-{self.attempts}"
-
-    def publish(self, notice: Notice) -> None:
-        if not self.alive:
-            return
-        server = getattr(notice, "server", "*")
-        self.world.trace(self.name, type(notice).__name__, server, _told(notice))
-        if isinstance(notice, RefreshSucceeded):
-            self.world.checks.succeeded(notice)
-        elif isinstance(notice, RefreshFailedNotice):
-            self.world.checks.failed(notice)
-
-    def tasks(self) -> Iterator[asyncio.Task[None]]:
-        manager = self.manager
-        if manager._loop is not None:
-            yield manager._loop
-        for entry in manager._entries.values():
-            if entry.refresh is not None:
-                yield entry.refresh
-        yield from self.callers
-
-    def stored(self, grant: Grant) -> None:
-        """A raw answer, or what was in it, is durable: it can no longer be lost on the way."""
-        if grant.attempt is None or grant.attempt.answer is not None:
-            issue = self.on_the_way.pop(grant.server, None)
-            if issue is not None and not issue.excused:
-                issue.delivered = True
-
-    def die(self) -> None:
-        """kill -9."""
-        self.alive = False
-        for task in list(self.tasks()):
-            task.cancel()
-        self.world.died(self)
-
-    async def boundary(self, server: str, where: str) -> None:
-        """Between us and the world. The dead get no further, not even to clean up."""
-        world = self.world
-        if self.alive and world.faults.crash(server, world.now()):
-            world.trace(self.name, "CRASH", server, where)
-            self.die()
-        if not self.alive:
-            raise asyncio.CancelledError
-
-
-class BoundStore:
-    """The engine behind boundaries: stale reads, a store that is full, death before and after."""
-
-    def __init__(self, process: Process, store: Store) -> None:
-        self._process = process
-        self._store = store
-
-    async def load_grant(self, server: str) -> Grant | None:
-        await self._process.boundary(server, "load")
-        world = self._process.world
-        older = world.older.get(server)
-        if older is not None and world.faults.stale():
-            return older
-        return await self._store.load_grant(server)
-
-    async def load_grants(self) -> list[Grant]:
-        await self._process.boundary("*", "load all")
-        return list(await self._store.load_grants())
-
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
-        process, world = self._process, self._process.world
-        await process.boundary(grant.server, "before save")
-        world.maybe_fill_store()
-        if world.now() < world.full_until:
-            raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
-        before = await self._store.load_grant(grant.server)
-        saved = await self._store.save_grant(grant, expected_revision=expected_revision)
-        if saved and before is not None:
-            world.older[grant.server] = before
-            world.checks.saved(before, grant)
-            process.stored(grant)
-        await process.boundary(grant.server, "after save")
-        return saved
-
-
-class BoundLease:
-    def __init__(self, process: Process, lease: Lease) -> None:
-        self._process = process
-        self._lease = lease
-
-    async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
-        await self._process.boundary(name.removeprefix("grant:"), "acquire")
-        return await self._lease.acquire(name, ttl)
-
-    async def release(self, hold: LeaseHold) -> None:
-        await self._process.boundary(hold.name.removeprefix("grant:"), "release")
-        await self._lease.release(hold)
-
-
-class Wire:
-    """The network to the token endpoint: implements the port HttpSender."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    async def exchange(
-        self,
-        request: HttpRequest,
-        *,
-        before_send: Callable[[], Awaitable[None]] | None = None,
-    ) -> HttpReply | NoReply:
-        process, world = self._process, self._process.world
-        server = request.url.rsplit("/", 1)[-1]
-        world.checks.exchange_began(server)
-        fault = world.faults.wire(server, world.now()) if not world.is_down() else Fault.REFUSED
-        world.trace(process.name, "exchange", server, fault or "")
-        await asyncio.sleep(world.faults.between(0.01, 0.3))
-        await process.boundary(server, "connected")
-        if fault is Fault.REFUSED:
-            return NoReply(RefreshFailure(FailureKind.NOT_SENT, "connection refused"))
-        if before_send is not None:
-            await before_send()
-        await process.boundary(server, "before send")
-        world.checks.presented(server)
-        if fault is Fault.RESET_BEFORE:
-            return NoReply(RefreshFailure(FailureKind.UNKNOWN, "connection reset"))
-        early = _unprocessed(fault)
-        if early is not None:
-            return early
-        await asyncio.sleep(world.faults.between(0.01, 0.3))
-        reply, issue = world.provider.refresh(request, world.now())
-        world.checks.processed(server)
-        if issue is not None:
-            process.on_the_way[server] = issue
-        if issue is not None and fault in LOSES_THE_ANSWER:
-            issue.excused = True
-            world.faults.be_quiet(server, world.now())
-        if fault is Fault.RESET_AFTER:
-            return NoReply(RefreshFailure(FailureKind.UNKNOWN, "connection reset"))
-        if fault is Fault.SILENCE_AFTER:
-            await asyncio.sleep(world.policy.answer_timeout.total_seconds())
-            return NoReply(RefreshFailure(FailureKind.UNKNOWN, "timeout"))
-        if fault is Fault.SLOW:
-            await asyncio.sleep(world.faults.between(11.0, 18.0))
-        if fault is Fault.TRUNCATED:
-            return HttpReply(200, reply.headers, reply.body[:20], complete=False)
-        await asyncio.sleep(world.faults.between(0.01, 0.3))
-        await process.boundary(server, "answer arrived")
-        return reply
-
-
-def _told(notice: Notice) -> object:
-    failure = getattr(notice, "failure", None)
-    at = getattr(notice, "at", None)
-    return failure.detail if failure and at is None else at or ""
-
-
-def _unprocessed(fault: Fault | None) -> HttpReply | None:
-    """Answers that never reached the token endpoint's own code."""
-    html = {"content-type": "text/html"}
-    match fault:
-        case Fault.HTTP_503:
-            return HttpReply(503, html, b"<html>upstream unavailable</html>")
-        case Fault.HTTP_429:
-            return HttpReply(429, {"retry-after": "30"}, b"")
-        case Fault.PORTAL:
-            return HttpReply(200, html, b"<html>please accept the terms</html>")
-        case Fault.BAD_JSON:
-            return HttpReply(200, {"content-type": "application/json"}, b'{"ok": ')
-        case Fault.ONE_OFF_REFUSAL:
-            body = b'{"error":"invalid_grant","error_description":"not replicated yet"}'
-            return HttpReply(400, {"content-type": "application/json"}, body)
-        case _:
-            return None
-
-
-Engine = Callable[["World", Process], tuple[Store, Lease]]
+Engine = Callable[["World", Process | None], Awaitable[Vault]]
+"""Opens the one vault for a process, or for the judge."""
 
 
 class World:
-    """Everything that is not the code under test, and the judge of it."""
+    """Everything that is not the code under test. `durable` is what the store has confirmed."""
 
     def __init__(
         self,
         seed: int,
         engine: Engine,
-        *,
-        rates: FaultRates | None = None,
+        rates: FaultRates,
         policy: RefreshPolicy = DEFAULT_POLICY,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_task_factory(owned_task)  # type: ignore[arg-type]
         self.random = Random(seed)
-        self.clock = SimClock(loop)
+        self.clock = SimClock(self._loop)
+        self.engine = engine
         self.policy = policy
-        self.rates = rates or FaultRates()
-        self.faults = FaultSource(Random(self.random.random()), self.rates)
+        self.faults = FaultSource(Random(self.random.random()), rates)
         self.provider = Provider(Random(self.random.random()))
-        self.older: dict[str, Grant] = {}
-        self.last_login: dict[str, Grant] = {}
-        self.in_transit = 0
+        self.durable: dict[str, Grant] = {}
+        self.saved_at: dict[str, float] = {}
+        self._older: dict[str, tuple[Grant, float]] = {}
+        self.stored_tokens: dict[str, deque[Secret]] = {}
         self.full_until = 0.0
-        self.outages: list[tuple[float, float]] = []
         self.processes: list[Process] = []
+        self.flights: dict[Flight, None] = {}
         self.checks = Checks(self)
-        self._engine = engine
+        self._outage_until = 0.0
+        self._vault: Vault | None = None
         self._hash = hashlib.sha256()
         self._stories: dict[str, deque[str]] = {}
         self._number = 0
-        self._restarts: set[asyncio.Task[None]] = set()
-        self._loop = loop
+        self._errands: set[asyncio.Task[None]] = set()
 
-    # --- time, trace, trouble -----------------------------------------------------------------
+    # --- time and trace -----------------------------------------------------------------------
 
     def now(self) -> float:
-        return self._loop.time()
+        """Seconds since the beginning, slept ones included."""
+        return self.clock.elapsed().total_seconds()
 
-    def trace(self, who: str, what: str, server: str = "*", detail: object = "") -> None:
+    def trace(self, who: str, what: str, server: str = ALL, detail: object = "") -> None:
         """One line of the trace: hashed always, and told again if this server's story is asked."""
         line = f"{self.now():.3f} {who} {what} {server} {detail}"
         self._hash.update(line.encode())
@@ -320,114 +92,235 @@ class World:
 
     def story(self, server: str) -> list[str]:
         """The last that happened to this server, and to everybody."""
-        lines = [*self._stories.get(server, ()), *self._stories.get("*", ())]
+        lines = [*self._stories.get(server, ()), *self._stories.get(ALL, ())]
         return sorted(lines, key=lambda line: float(line.split(" ", 1)[0]))[-STORY_LINES:]
 
     def trace_hash(self) -> str:
         return self._hash.hexdigest()
 
-    def is_down(self) -> bool:
-        return any(begin <= self.now() < end for begin, end in self.outages)
-
-    def maybe_fill_store(self) -> None:
-        if self.now() >= self.full_until and self.faults.full():
-            self.full_until = self.now() + self.faults.between(1.0, 120.0)
-            self.faults.be_quiet("*", self.full_until)
-            self.trace("world", "STORE FULL")
-
-    def open_engine(self, process: Process) -> tuple[Store, Lease]:
-        return self._engine(self, process)
-
     # --- processes ----------------------------------------------------------------------------
 
-    async def begin(self, logins: list[Login], processes: int = 2) -> None:
+    @property
+    def vault(self) -> Store:
+        """The judge's own view of the store."""
+        if self._vault is None:
+            raise AssertionError("the world has not begun")
+        return self._vault.store
+
+    async def begin(self, logins: list[Login], processes: int) -> None:
         """Store the logins, start the processes."""
-        first = Process(self, 0)
+        self._vault = await self.engine(self, None)
         for login in logins:
-            await self.log_in(first, login)
+            await self.log_in(login)
         for _ in range(processes):
-            await self.spawn()
+            await self._spawn()
 
-    async def log_in(self, process: Process, login: Login) -> None:
+    async def end(self) -> None:
+        """Everybody stops in order."""
+        for process in list(self.processes):
+            await process.terminate()
+        for errand in self._errands:
+            errand.cancel()
+        await self.vault.close()
+
+    def running(self) -> list[Process]:
+        """The processes that a caller can reach now."""
+        return [p for p in self.processes if p.is_ready() and not p.is_paused()]
+
+    def is_alive(self, holder: Holder) -> bool:
+        """What the operating system says of the process that took a lease."""
+        return any(process.name == holder.instance for process in self.processes)
+
+    async def _spawn(self) -> None:
+        self._number += 1
+        process = Process(self, self._number)
+        self.processes.append(process)
+        with suppress(asyncio.CancelledError):
+            await process.run(process.begin())
+
+    def died(self, process: Process) -> None:
+        """It is gone; another comes. An answer on its way to it dies with it."""
+        for issue in process.on_the_way.values():
+            if issue.fate is Fate.UNDER_WAY:
+                issue.fate = Fate.LOST
+        self.faults.be_quiet(ALL, self.now())
+        self.processes.remove(process)
+        self._errand(self._respawn())
+
+    async def _respawn(self) -> None:
+        await asyncio.sleep(self.faults.between(0.2, 4.0))
+        await self._spawn()
+
+    def _errand(self, coro: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coro, context=Context())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    # --- trouble ------------------------------------------------------------------------------
+
+    def is_down(self, server: str) -> bool:
+        """Whether the provider cannot be reached for this login."""
+        return self.now() < self._outage_until and not self.faults.is_quiet(server, self.now())
+
+    def maybe_fill_store(self) -> None:
+        now = self.now()
+        stopping = any(process.stopping for process in self.processes)
+        if now >= self.full_until and not stopping and self.faults.full(now):
+            self.full_until = now + self.faults.between(1.0, 120.0)
+            self.faults.be_quiet(ALL, self.full_until)
+            self.trace("world", "STORE FULL", detail=f"{self.full_until - now:.0f}")
+
+    def befall(self, fault: Fault) -> None:
+        """One of the troubles that meet the whole world."""
+        now = self.now()
+        match fault:
+            case Fault.OUTAGE:
+                length = self.random.choice((60.0, 900.0, 3600.0, 7200.0))
+                self._outage_until = now + length
+                self.trace("world", "OUTAGE", detail=length)
+            case Fault.SUSPEND:
+                self._suspend(self.random.uniform(0.05, 9) * 3600)
+            case Fault.CLOCK_STEP:
+                step = self.random.choice((-5.0, -1.0, -0.1, 0.1, 1.0, 5.0)) * 3600
+                self.trace("world", "CLOCK STEP", detail=step)
+                self.clock.step(timedelta(seconds=step))
+                self.checks.clock_stepped()
+            case Fault.NETWORK_CHANGE:
+                self.trace("world", "NETWORK CHANGE")
+                self.checks.woke()
+                for process in self.running():
+                    process.manager.network_changed()
+            case Fault.TERMINATED:
+                if not self._terminate():
+                    return
+            case _:
+                self._befall_login(fault)
+        self.faults.count(fault)
+
+    def _befall_login(self, fault: Fault) -> None:
+        server = self.random.choice(self.provider.families()).server
+        self.trace("world", fault.name, server)
+        if fault is Fault.TOKEN_REVOKED:
+            self.provider.revoke_access(server)
+        elif fault is Fault.LOGIN_ENDED:
+            self.provider.end(server, self.now())
+
+    def _suspend(self, seconds: float) -> None:
+        """The lid is closed: time goes on, nothing of ours does, connections break."""
+        self.trace("world", "SUSPEND", detail=f"{seconds:.0f}")
+        for flight in self.flights:
+            flight.cut()
+        self.provider.outlive()
+        self.clock.sleep(timedelta(seconds=seconds))
+        self.checks.woke()
+
+    def _terminate(self) -> bool:
+        """SIGTERM for one; not on a full disk, where what is in its hands could not be saved."""
+        if self.now() < self.full_until or not self.running():
+            return False
+        process = self.random.choice(self.running())
+        self.trace(process.name, "SIGTERM")
+        stop = process.run(process.terminate())
+        stop.set_name("SIGTERM")
+        return True
+
+    # --- people -------------------------------------------------------------------------------
+
+    async def log_in(self, login: Login) -> None:
         """A person logs in: a new grant in the place of whatever was there."""
-        access, refresh = self.provider.log_in(login.server, login.rotation, login.life, self.now())
-        grant = self.grant_for(login, access, refresh)
-        before = await process.store._store.load_grant(login.server)
-        if before is not None:
-            self.last_login[login.server] = before
-        self.older.pop(login.server, None)
-        await process.store._store.replace_grant(grant)
-        self.checks.logged_in(login.server)
-        process.manager.adopt(grant)
+        server = login.server
+        access, refresh = self.provider.log_in(login, self.now())
+        grant = self._grant(login, access, refresh)
+        self.trace("world", "LOGIN", server)
+        self._older.pop(server, None)
+        await self.vault.replace_grant(grant)
+        self._remember(grant)
+        self.checks.logged_in(server)
+        for process in self.running()[:1]:
+            process.manager.adopt(grant)
 
-    def grant_for(self, login: Login, access: str, refresh: str) -> Grant:
+    async def log_in_again(self) -> int:
+        """People whose login is over, and who were told so, log in again; how many lost theirs
+        on the way.
+        """
+        lost = 0
+        for family in self.provider.families():
+            if family.ended is not None and self.checks.is_noticed(family):
+                lost += family.lost_in_transit
+                await self.log_in(family.login)
+        return lost
+
+    def saved(self, grant: Grant) -> None:
+        """The store says that this is durable."""
+        before = self.durable[grant.server]
+        self._older[grant.server] = (before, self.now())
+        self.checks.saved(before, grant)
+        self._remember(grant)
+
+    def lagging(self, server: str) -> Grant | None:
+        """What a replica that lags may still answer."""
+        older, saved_at = self._older.get(server, (None, 0.0))
+        return older if self.now() - saved_at < READ_LAG else None
+
+    def _remember(self, grant: Grant) -> None:
+        before = self.durable.get(grant.server)
+        self.durable[grant.server] = grant
+        if before is None or before.tokens is not grant.tokens:
+            self.saved_at[grant.server] = self.now()
+            tokens = self.stored_tokens.setdefault(grant.server, deque(maxlen=REMEMBERED_TOKENS))
+            tokens.append(grant.tokens.access_token)
+
+    def _grant(self, login: Login, access: str, refresh: str) -> Grant:
         now = self.clock.now()
         client = ClientRegistration(
             ISSUER, "sim", RegistrationSource.DYNAMIC, "http://127.0.0.1:1/oauth/callback"
         )
-        tokens = TokenSet(Secret(access), Secret(refresh), now, now + timedelta(seconds=login.life))
+        expires_at = now + timedelta(seconds=login.life)
         return Grant(
             server=login.server,
             server_url=server_url(login.server),
             issuer=ISSUER,
             token_endpoint=f"{ISSUER}/token/{login.server}",
             client=client,
-            tokens=tokens,
+            tokens=TokenSet(
+                Secret(access),
+                Secret(refresh),
+                now,
+                None if login.expiry is Expiry.MISSING else expires_at,
+            ),
             logged_in_at=now,
             login_id=f"login-{login.server}-{self.now():.3f}",
         )
 
-    async def spawn(self) -> None:
-        self._number += 1
-        process = Process(self, self._number)
-        self.processes.append(process)
-        starting = asyncio.create_task(process.manager.start())
-        process.callers.add(starting)
-        with suppress(asyncio.CancelledError):
-            await starting
-        process.callers.discard(starting)
-
-    def died(self, process: Process) -> None:
-        self.processes.remove(process)
-        for issue in process.on_the_way.values():
-            # An answer on its way to a process, or not yet stored by it, dies with it.
-            issue.excused = issue.excused or not issue.delivered
-        self.faults.be_quiet("*", self.now())
-        restart = asyncio.create_task(self._restart_later())
-        self._restarts.add(restart)
-        restart.add_done_callback(self._restarts.discard)
-
-    async def _restart_later(self) -> None:
-        await asyncio.sleep(self.faults.between(0.2, 4.0))
-        await self.spawn()
-
     # --- callers ------------------------------------------------------------------------------
 
-    async def call(self, server: str) -> None:
+    def call(self, server: str) -> None:
         """One tool call somewhere: take the token, use it, be challenged, perhaps go away."""
-        if not self.processes:
+        running = self.running()
+        if not running:
             return
-        process = self.random.choice(self.processes)
-        task = asyncio.create_task(self._call(process, server))
-        process.callers.add(task)
-        task.add_done_callback(process.callers.discard)
+        process = self.random.choice(running)
+        task = process.run(self.use(process, server))
         if self.faults.caller_gone():
-            await asyncio.sleep(self.faults.between(0.0, 2.0))
-            task.cancel()
+            self._loop.call_later(self.faults.between(0.0, 2.0), task.cancel)
 
-    async def _call(self, process: Process, server: str) -> None:
+    async def use(self, process: Process, server: str) -> None:
         manager, url = process.manager, server_url(server)
-        with suppress(TokenUnavailable, StoreUnavailable):
+        try:
             token = await manager.token(server, url)
             if token is None:
                 return
-            await self.checks.handed_out(process, server, token)
-            if not self.provider.knows_access(token.reveal(), self.now()):
+            self.checks.handed_out(server, token)
+            if not self.works(server, token):
                 self.checks.challenged(server)
                 token = await manager.challenged(server, url, token)
-                await self.checks.handed_out(process, server, token)
+                self.checks.handed_out(server, token)
+            if self.works(server, token):
+                await manager.accepted(server, token)
+        except TokenUnavailable as error:
+            self.checks.told_unavailable(server, error)
+        except StoreUnavailable as error:
+            self.checks.fail(server, f"a caller was told of the store: {error}")
 
-    @contextmanager
-    def outage(self, begin: float, length: float) -> Iterator[None]:
-        self.outages.append((begin, begin + length))
-        yield
+    def works(self, server: str, token: Secret) -> bool:
+        return self.provider.family(server).knows_access(token.reveal(), self.now())

@@ -5,12 +5,16 @@ Law: a cache of the store and of `plan`, never a source of truth; losing it lose
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Final
 
 from mcpproxy.core.lifecycle import Plan, Rest, WaitUntil, ending, plan
 from mcpproxy.core.model import Grant
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import Publisher
+
+MAX_READ_LAG: Final = timedelta(seconds=60)
+"""How far a replica may lag behind; what looks old for longer than this is the truth by now."""
 
 
 class Entry:
@@ -22,6 +26,7 @@ class Entry:
         "_announced",
         "_changed",
         "_ended",
+        "_learned_at",
         "_step",
         "asked_at",
         "grant",
@@ -29,8 +34,9 @@ class Entry:
         "refresh",
     )
 
-    def __init__(self, grant: Grant) -> None:
+    def __init__(self, grant: Grant, elapsed: timedelta) -> None:
         self.grant = grant
+        self._learned_at = elapsed
         self.refresh: asyncio.Task[None] | None = None
         self.not_before = timedelta(0)
         self.asked_at: datetime | None = None
@@ -39,18 +45,26 @@ class Entry:
         self._ended = False
         self._changed = asyncio.Event()
 
-    def take(self, grant: Grant) -> None:
-        """These are the facts now, unless those in memory are newer (a lagging read, or a refresh
-        of the login before this one).
+    def take(self, grant: Grant, elapsed: timedelta) -> None:
+        """These are the facts now, unless those in memory are newer: a lagging read, a refresh of
+        the login before this one. No read lags for ever: a clock that was set back between two
+        logins, or a vault that was put back, makes older-looking facts the true ones.
         """
+        if self._looks_older(grant) and elapsed - self._learned_at < MAX_READ_LAG:
+            return
+        self.put(grant, elapsed)
+
+    def put(self, grant: Grant, elapsed: timedelta) -> None:
+        """These are the facts now."""
+        self.grant = grant
+        self._learned_at = elapsed
+        self.signal()
+
+    def _looks_older(self, grant: Grant) -> bool:
         known = self.grant
         if grant.login_id == known.login_id:
-            if grant.revision < known.revision:
-                return
-        elif grant.logged_in_at < known.logged_in_at:
-            return
-        self.grant = grant
-        self.signal()
+            return grant.revision < known.revision
+        return grant.logged_in_at < known.logged_in_at
 
     def signal(self) -> None:
         """Wake who waits; what was planned is planned anew."""

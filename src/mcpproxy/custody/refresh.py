@@ -265,12 +265,17 @@ class _Sender:
 
     async def before_send(self) -> None:
         """Store that the token is about to be spent. Raises NotSending, StoreUnavailable."""
-        left = self._hold.until - self._tools.clock.elapsed()
-        if left < self._tools.policy.answer_timeout:
-            raise NotSending("called off before sending: the lease would end before the answer")
+        self._require_lease()
         if not self._tools.may_send():
             raise NotSending("called off before sending: mcpproxy is stopping")
         self.grant = await self._tools.journal.append(self.grant, SendingBegan(self._attempt_id))
         attempt = self.grant.attempt
         if attempt is None or attempt.attempt_id != self._attempt_id:
             raise NotSending("called off before sending: another holder took the refresh over")
+        # The machine may have stood still, or the disk been slow, while that was written.
+        self._require_lease()
+
+    def _require_lease(self) -> None:
+        left = self._hold.until - self._tools.clock.elapsed()
+        if left < self._tools.policy.answer_timeout:
+            raise NotSending("called off before sending: the lease would end before the answer")

@@ -164,8 +164,13 @@ class RefreshManager:
         return None if server in self._entries else self._tools.journal.damage(server)
 
     def adopt(self, grant: Grant) -> None:
-        """A login was made: this is the server's grant now."""
-        self._take(grant)
+        """A login was made: this is the server's grant now, whatever the clock says."""
+        entry = self._entries.get(grant.server)
+        if entry is None:
+            self._take(grant)
+        else:
+            entry.put(grant, self._tools.clock.elapsed())
+            self._poke.set()
 
     def forget(self, server: str) -> None:
         """The server has no grant any more."""
@@ -320,11 +325,11 @@ class RefreshManager:
         )
 
     def _take(self, grant: Grant) -> None:
-        entry = self._entries.get(grant.server)
+        entry, elapsed = self._entries.get(grant.server), self._tools.clock.elapsed()
         if entry is None:
-            self._entries[grant.server] = Entry(grant)
+            self._entries[grant.server] = Entry(grant, elapsed)
         else:
-            entry.take(grant)
+            entry.take(grant, elapsed)
         self._poke.set()
 
     async def _reread(self) -> None:
