@@ -22,7 +22,7 @@ from tests.peers.browser import Landing
 from tests.peers.forms import log_in_by_forms
 from tests.peers.process import ROOT, PeerFailedError, Process, free_port, wait_until
 
-PROGRAM = os.environ.get("E2E_PROGRAM") or str(Path(sys.executable).parent / "mcpproxy")
+PROGRAM = str(Path(sys.executable).parent / "mcpproxy")
 API_KEY = "e2e-0123456789abcdef0123456789abcdef"
 COMMAND_DEADLINE = 60.0  # seconds; only a command that waits for a person comes near it
 
@@ -186,9 +186,11 @@ class Daemon:
         assert answer.status_code < 300, answer.text
         return answer.json()["data"]
 
-    def request(self, method: str, path: str, body: Any = None) -> httpx2.Response:
+    def request(
+        self, method: str, path: str, body: Any = None, *, timeout: float = 40.0
+    ) -> httpx2.Response:
         """The whole answer of `/api/v1` + path."""
-        with httpx2.Client(trust_env=False, timeout=40.0, headers=self.headers) as client:
+        with httpx2.Client(trust_env=False, timeout=timeout, headers=self.headers) as client:
             return client.request(method, f"{self.origin}/api/v1{path}", json=body)
 
     def server(self, name: str) -> dict[str, Any]:

@@ -6,10 +6,13 @@ Providers and servers take seconds to start, so they are shared; the daemon is e
 import json
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx2
+from mcp import Client
 
 from tests.e2e.daemon import Daemon, connected
 from tests.peers.django_oauth_toolkit import DjangoProvider
@@ -53,9 +56,13 @@ class World:
         assert isinstance(self.provider, OidcProvider)
         return self.provider
 
-    async def whoami(self, mode: str = "auto") -> str:
+    def client(self, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
+        """The official SDK's client of the daemon's endpoint."""
+        return connect(self.daemon.mcp_url, headers=self.daemon.headers, mode=mode)
+
+    async def whoami(self) -> str:
         """Who the upstream takes us for, asked through /mcp by the official SDK's client."""
-        async with connect(self.daemon.mcp_url, headers=self.daemon.headers, mode=mode) as client:
+        async with self.client() as client:
             answer = json.loads(text(await client.call_tool(f"{NAME}__whoami", {})))
         return str(answer["subject"])
 
@@ -63,6 +70,11 @@ class World:
         """A login in which nothing but its outcome matters."""
         self.daemon.log_in(NAME, user)
         self.daemon.until(NAME, connected)
+
+    def begin_refresh(self) -> None:
+        """Ask for a refresh now, and do not wait for what comes of it."""
+        with suppress(httpx2.ReadTimeout):
+            self.daemon.request("POST", f"/servers/{NAME}/refresh", {}, timeout=0.3)
 
     def requests(self) -> Sequence[Request]:
         """What the provider did in this test."""

@@ -24,10 +24,12 @@ async def connect(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     mode: Any = "auto",
+    **options: Any,
 ) -> AsyncIterator[Client]:
     """A client of an MCP endpoint over Streamable HTTP.
 
-    `mode` is the SDK's: "auto" finds the era out, "legacy" begins with initialize.
+    `mode` is the SDK's: "auto" finds the era out, "legacy" begins with initialize; so are the
+    `options`.
     """
     sent = dict(headers or {})
     if token is not None:
@@ -36,7 +38,10 @@ async def connect(
     async with (
         httpx2.AsyncClient(headers=sent, trust_env=False, timeout=timeout) as http,
         Client(
-            streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=TIMEOUT
+            streamable_http_client(url, http_client=http),
+            mode=mode,
+            read_timeout_seconds=TIMEOUT,
+            **options,
         ) as client,
     ):
         yield client
