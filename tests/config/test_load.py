@@ -1,0 +1,434 @@
+"""The file becomes settings, or every problem in it is told at once, by its path."""
+
+import contextlib
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mcpproxy.config.load import load, read_settings
+from mcpproxy.config.locate import Location
+from mcpproxy.config.references import References
+from mcpproxy.config.schema import FileModel
+from mcpproxy.config.settings import ListenAddress, RoutingMode
+from mcpproxy.core.errors import ConfigError, NotPermitted
+from mcpproxy.core.model import OAuthConfig, Secret, Transport
+from mcpproxy.core.policy import DEFAULT_POLICY
+from tests.config.files import KEY, loaded, location, with_servers
+
+
+def problems(directory: Path, text: str, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(directory, text, environ)
+    assert caught.value.exit_code == 4
+    assert caught.value.next_step
+    return list(caught.value.problems)
+
+
+def problem(directory: Path, text: str) -> str:
+    (told,) = problems(directory, text)
+    return told
+
+
+def test_the_smallest_file_has_the_defaults(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, f'{{"api_key": "{KEY}"}}')
+    assert settings.listen == ListenAddress("127.0.0.1", 8080)
+    assert settings.api_key == Secret(KEY)
+    assert settings.require_mcp_auth is True
+    assert settings.routing_mode is RoutingMode.RETRIEVE_TOOLS
+    assert settings.refresh == DEFAULT_POLICY
+    assert settings.upstreams == {}
+    assert settings.warnings == ()
+
+
+FULL = """{
+  // The whole of it.
+  "listen": "127.0.0.1:9999",
+  "api_key": "a-key-for-tests-0123456789",
+  "routing_mode": "direct",
+  "require_mcp_auth": false,
+  "call_tool_timeout": "2m30s",
+  "trusted_hosts": ["proxy.example"],
+  "logging": {"level": "debug", "max_size": 3, "log_dir": "logs"},
+  "oauth_refresh": {"min_interval": 1, "backoff_base": "500ms", "token_wait": "3s"},
+  "outbound": {"proxy": "http://proxy.example:3128", "ca_file": "/etc/ca.pem"},
+  "mcpServers": [
+    {"name": "github-mcp", "url": "https://api.example/mcp", "protocol": "streamable-http",
+     "headers": {"X-Team": "a"}, "oauth": {"scopes": ["repo"], "extra_params": {"audience": "x"}}},
+    {"name": "files", "command": "npx", "args": ["-y", "files"], "env": {"ROOT": "/srv"},
+     "working_dir": "work", "enabled": false, "quarantined": true},
+  ],
+}"""
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, FULL)
+    assert str(settings.listen) == "127.0.0.1:9999"
+    assert settings.routing_mode is RoutingMode.DIRECT
+    assert settings.require_mcp_auth is False
+    assert settings.call_timeout == timedelta(seconds=150)
+    assert settings.trusted_hosts == ("proxy.example",)
+    assert (settings.log.level, settings.log.max_size_mb) == ("debug", 3)
+    assert settings.log.directory == tmp_path / "logs"
+    assert settings.refresh.min_interval == timedelta(seconds=1)
+    assert settings.refresh.backoff_base == timedelta(milliseconds=500)
+    assert settings.refresh.backoff_cap == DEFAULT_POLICY.backoff_cap
+    assert settings.outbound.proxy == Secret("http://proxy.example:3128")
+    github, files = settings.upstreams["github-mcp"], settings.upstreams["files"]
+    assert github.transport is Transport.STREAMABLE_HTTP
+    assert github.headers == {"X-Team": Secret("a")}
+    assert github.oauth == OAuthConfig(scopes=("repo",), extra_params={"audience": "x"})
+    assert (files.command, files.args) == ("npx", ("-y", "files"))
+    assert files.env == {"ROOT": Secret("/srv")}
+    assert files.working_dir == str(tmp_path / "work")
+    assert (files.enabled, files.quarantined) == (False, True)
+    assert settings.warnings == ()
+
+
+def test_servers_may_be_an_object_keyed_by_name_as_other_clients_write_them(
+    tmp_path: Path,
+) -> None:
+    settings = loaded(
+        tmp_path,
+        with_servers(
+            '{"a": {"type": "http", "url": "https://a.example/mcp", "disabled": true},'
+            ' "b": {"command": "x", "args": null, "cwd": "/srv"}}'
+        ),
+    )
+    assert settings.upstreams["a"].transport is Transport.HTTP
+    assert settings.upstreams["a"].enabled is False
+    assert settings.upstreams["b"].working_dir == "/srv"
+    assert settings.warnings == ()
+
+
+def test_a_file_of_the_go_project_loads(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        json.dumps(
+            {
+                "listen": ":8085",
+                "data_dir": "/tmp/data",
+                "api_key": "test-api-key",
+                "enable_socket": True,
+                "tools_limit": 15,
+                "call_tool_timeout": "2m0s",
+                "health_check_interval": "30s",
+                "routing_mode": "retrieve_tools",
+                "tls": {"enabled": False},
+                "profiles": [],
+                "docker_isolation": {"enabled": False},
+                "logging": {"level": "info", "max_size": 10, "compress": True},
+                "mcpServers": [
+                    {
+                        "name": "oauth-server",
+                        "url": "http://127.0.0.1:9000/mcp",
+                        "protocol": "streamable-http",
+                        "oauth": {"scopes": ["read"], "pkce_enabled": True},
+                        "enabled": True,
+                        "quarantined": False,
+                        "created": "2025-01-01T00:00:00Z",
+                        "isolation": None,
+                        "reconnect_on_use": True,
+                    }
+                ],
+            }
+        ),
+    )
+    assert str(settings.listen) == "127.0.0.1:8085"
+    assert settings.upstreams["oauth-server"].oauth == OAuthConfig(scopes=("read",))
+    assert not [line for line in settings.warnings if "unknown key" in line]
+    assert "the file: no effect in this program: docker_isolation" in settings.warnings[0]
+
+
+def test_unknown_keys_are_warned_about_by_their_path(tmp_path: Path) -> None:
+    text = with_servers('[{"name": "a", "command": "x", "colour": 1, "oauth": {"scop": []}}]')
+    settings = loaded(tmp_path, text.replace("{", '{"lsten": "x", "logging": {"lvl": 1}, ', 1))
+    assert set(settings.warnings) == {
+        "lsten: unknown key; it is kept and has no effect",
+        "logging.lvl: unknown key; it is kept and has no effect",
+        "mcpServers[0].colour: unknown key; it is kept and has no effect",
+        "mcpServers[0].oauth.scop: unknown key; it is kept and has no effect",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('"listen": "8080"', 'listen: found "8080"; allowed: HOST:PORT'),
+        ('"listen": "h:99999"', 'listen: found "h:99999"; allowed: HOST:PORT'),
+        ('"listen": "https://h:1"', 'listen: found "https://h:1"; allowed: HOST:PORT'),
+        ('"require_mcp_auth": "yes"', 'require_mcp_auth: found "yes"; allowed: true or false'),
+        (
+            '"routing_mode": "fast"',
+            'routing_mode: found "fast"; allowed: "direct" or "retrieve_tools"',
+        ),
+        (
+            '"call_tool_timeout": "soon"',
+            'call_tool_timeout: found "soon"; allowed: a span of time such as 30 (seconds)',
+        ),
+        ('"tools_limit": 0', "tools_limit: found 0; allowed: 1 or more"),
+        ('"tools_limit": 1.5', "tools_limit: found 1.5; allowed: a whole number"),
+        ('"logging": []', "logging: found an array; allowed: an object {...}"),
+        (
+            '"logging": {"filename": "../x"}',
+            'logging.filename: found "../x"; allowed: a plain file name',
+        ),
+        ('"mcpServers": 5', "mcpServers: allowed: an array of servers, or an object"),
+        ('"mcpServers": [5]', "mcpServers[0]: found 5; allowed: an object {...}"),
+        (
+            '"oauth_refresh": {"refresh_fraction": 1}',
+            "oauth_refresh.refresh_fraction: found 1; allowed: less than 1",
+        ),
+        (
+            '"oauth_refresh": {"lease_ttl": 5}',
+            "oauth_refresh: an attempt must fit inside its lease",
+        ),
+        ('"outbound": {"proxy": "socks5://u:hunter2@x"}', "outbound.proxy: found a string (not"),
+        ('"tools_limit": 1, "tools_limit": 2', "tools_limit: it stands twice, again at line 1"),
+        ('"database_url": "${env:DB}"', "${env:DB}: this environment variable is not set"),
+    ],
+)
+def test_a_wrong_value_names_its_path_what_was_found_and_what_is_allowed(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    assert problem(tmp_path, f'{{"api_key": "{KEY}", {text}}}').startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        ('{"command": "x"}', "mcpServers[0].name: nothing there; allowed: a value"),
+        (
+            '{"name": "Git Hub", "command": "x"}',
+            'mcpServers[0].name: found "Git Hub"; allowed: lower-case letters, digits, - and _, '
+            'starting with a letter or digit, up to 63; try "git-hub"',
+        ),
+        ('{"name": "../etc", "command": "x"}', 'mcpServers[0].name: found "../etc"'),
+        ('{"name": "", "command": "x"}', 'mcpServers[0].name: found ""; allowed: lower-case'),
+        (
+            '{"name": "a", "url": "https://x.example", "protocol": "websocket"}',
+            'mcpServers[0].protocol: found "websocket"; allowed: "auto", "http", '
+            '"streamable-http", "sse" or "stdio"',
+        ),
+        (
+            '{"name": "a", "url": "https://x.example", "command": "x"}',
+            'mcpServers[0]: it has a "url" and a "command"',
+        ),
+        ('{"name": "a"}', 'mcpServers[0]: it has neither a "url" nor a "command"'),
+        (
+            '{"name": "a", "command": "x", "protocol": "sse"}',
+            'mcpServers[0]: a "command" is spoken with over stdio, not "sse"',
+        ),
+        (
+            '{"name": "a", "url": "https://x.example", "protocol": "stdio"}',
+            'mcpServers[0]: a "url" is spoken with over http, sse or auto',
+        ),
+        ('{"name": "a", "url": "ftp://x.example"}', "mcpServers[0].url: found a string (not"),
+        ('{"name": "a", "url": "https://x:y/"}', "mcpServers[0].url: found a string (not"),
+        ('{"name": "a", "url": "javascript:alert(1)"}', "mcpServers[0].url: found a string (n"),
+        (
+            '{"name": "a", "url": "http://x.example.com/mcp"}',
+            'mcpServers[0]: its "url" is plain http to a public host',
+        ),
+        (
+            '{"name": "a", "url": "https://x", "oauth": {"extra_params": {"state": "1"}}}',
+            "mcpServers[0].oauth.extra_params: found an object; allowed: parameters other than",
+        ),
+        ('{"name": "a", "command": "x", "args": ["-p", 80]}', "mcpServers[0].args[1]: found a num"),
+    ],
+)
+def test_a_wrong_server_names_its_path(tmp_path: Path, server: str, told: str) -> None:
+    assert problem(tmp_path, with_servers(f"[{server}]")).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:3000/mcp",
+        "http://127.0.0.1/mcp",
+        "http://[::1]:1/mcp",
+        "http://192.168.1.5/mcp",
+        "http://nas.local/mcp",
+        "http://fixture:8000/mcp",
+    ],
+)
+def test_plain_http_is_allowed_where_it_stays_near(tmp_path: Path, url: str) -> None:
+    assert loaded(tmp_path, with_servers(f'[{{"name": "a", "url": "{url}"}}]')).upstreams
+
+
+def test_plain_http_to_a_public_host_is_allowed_when_asked_for(tmp_path: Path) -> None:
+    server = '[{"name": "a", "url": "http://x.example.com/", "allow_insecure": true}]'
+    assert loaded(tmp_path, with_servers(server)).upstreams["a"].url == "http://x.example.com/"
+
+
+def test_a_name_given_twice_names_both_places(tmp_path: Path) -> None:
+    text = with_servers('[{"name": "a", "command": "x"}, {"name": "a", "command": "y"}]')
+    assert problem(tmp_path, text) == (
+        'mcpServers[1].name: "a" is taken by mcpServers[0]; allowed: a name of its own'
+    )
+    text = with_servers('{"a": {"command": "x"}, "a": {"command": "y"}}')
+    assert problem(tmp_path, text).startswith("mcpServers.a: it stands twice")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    text = """{
+      "listen": 5, "tools_limit": "many",
+      "mcpServers": [{"name": "A", "command": "x"}, {"name": "b", "protocol": "x"}]
+    }"""
+    assert [line.partition(":")[0] for line in problems(tmp_path, text)] == [
+        "listen",
+        "mcpServers[0].name",
+        "mcpServers[1].protocol",
+        "tools_limit",
+    ]
+
+
+def test_a_file_without_a_key_is_refused_when_nobody_gives_one(tmp_path: Path) -> None:
+    assert problem(tmp_path, "{}").startswith("api_key: nothing there")
+    there = location(tmp_path, "{}")._replace(api_key="from-the-environment")
+    assert load(there, {}).api_key == Secret("from-the-environment")
+
+
+def test_what_overrides_the_file_wins(tmp_path: Path) -> None:
+    there = location(tmp_path, FULL)._replace(listen="[::1]:7", log_level="trace", api_key="k")
+    settings = load(there, {})
+    assert settings.listen == ListenAddress("::1", 7)
+    assert str(settings.listen) == "[::1]:7"
+    assert settings.log.level == "trace"
+    assert settings.api_key == Secret("k")
+
+
+def test_no_secret_is_shown_by_a_problem_or_by_the_settings(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        '{"api_key": 271828, "database_url": 314159, "mcpServers": [{"name": "a", "url": '
+        '"https://u:hunter2@x.example/", "headers": {"Authorization": 141421}, '
+        '"oauth": {"client_secret": 161803}}]}',
+    )
+    shown = " ".join(told)
+    for secret in ("271828", "314159", "hunter2", "141421", "161803"):
+        assert secret not in shown
+    settings = loaded(
+        tmp_path,
+        '{"api_key": "hunter2-aaaaaaaaaaaa", "database_url": "postgresql://u:hunter2@h/d", '
+        '"outbound": {"proxy": "http://u:hunter2@p:1"}, "mcpServers": [{"name": "a", '
+        '"url": "https://x.example/", "headers": {"A": "hunter2"}, '
+        '"oauth": {"client_secret": "hunter2"}}]}',
+    )
+    assert "hunter2" not in repr(settings)
+
+
+# --- references -----------------------------------------------------------------------------
+
+
+def test_references_are_replaced_wherever_they_stand(tmp_path: Path) -> None:
+    text = with_servers(
+        '[{"name": "a", "url": "https://${env:HOST}/mcp", "headers": '
+        '{"Authorization": "Bearer ${env:TOKEN}"}, "oauth": {"client_secret": "${keyring:cs}"}}]'
+    )
+    settings = load(
+        location(tmp_path, text),
+        {"HOST": "x.example", "TOKEN": "t0k"},
+        keyring={"cs": "sealed"}.__getitem__,
+    )
+    upstream = settings.upstreams["a"]
+    assert upstream.url == "https://x.example/mcp"
+    assert upstream.headers == {"Authorization": Secret("Bearer t0k")}
+    assert upstream.oauth
+    assert upstream.oauth.client_secret == Secret("sealed")
+    assert upstream.problem is None
+
+
+def test_a_missing_secret_concerns_its_server_alone(tmp_path: Path) -> None:
+    def locked(name: str) -> str:
+        raise LookupError("the keyring is locked")
+
+    text = with_servers(
+        '[{"name": "a", "url": "https://${env:GONE}/", "headers": {"A": "${keyring:b}"}},'
+        ' {"name": "b", "command": "x"}]'
+    )
+    settings = load(location(tmp_path, text), {}, keyring=locked)
+    assert settings.upstreams["a"].problem == (
+        "${env:GONE}: this environment variable is not set; ${keyring:b}: the keyring is locked"
+    )
+    assert settings.upstreams["b"].problem is None
+
+
+def test_a_url_made_by_a_reference_is_checked_like_any_other(tmp_path: Path) -> None:
+    text = with_servers('[{"name": "a", "url": "${env:URL}"}]')
+    (told,) = problems(tmp_path, text, {"URL": "https://u:hunter2@x.example/"})
+    assert told.startswith("mcpServers[0].url: found a string (not shown); allowed: a URL without")
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        load(location(tmp_path), {})
+    assert caught.value.next_step
+
+
+def test_a_directory_in_the_files_place_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mcp_config.json").mkdir()
+    with pytest.raises(ConfigError, match="directory"):
+        load(location(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\xff\xfe{}", "is not UTF-8 text"),
+        (b"[1]", "must hold one object"),
+        (b"[" * 5_000_000, "larger than 4 MiB"),
+        (b'{"a": }', "line 1, column 7"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_why(tmp_path: Path, data: bytes, told: str) -> None:
+    (tmp_path / "mcp_config.json").write_bytes(data)
+    with pytest.raises(ConfigError, match=told):
+        load(location(tmp_path), {})
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "mcp_config.json").write_bytes(b"\xef\xbb\xbf" + FULL.encode())
+    assert load(location(tmp_path), {}).upstreams
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 99999)
+    | st.floats()
+    | st.text(max_size=12)
+    | st.sampled_from(["https://x.example", "30s", "127.0.0.1:1", "${env:X}", "direct", "1e999h"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "url", "command", "headers", "oauth", "x"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+_KEYS = st.sampled_from(["zzz", *FileModel.model_fields])
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(_KEYS, _VALUES, max_size=6))
+def test_no_file_makes_the_loader_fail_otherwise(tree: dict[str, object]) -> None:
+    there = Location(Path("/nowhere/mcp_config.json"), Path("/nowhere/data"))
+    with contextlib.suppress(ConfigError):
+        read_settings(json.dumps(tree), there, References({}, keyring=lambda name: "v"))
+
+
+def test_an_unreadable_file_is_a_matter_of_permission(tmp_path: Path) -> None:
+    class Denied(type(tmp_path)):  # type: ignore[misc]
+        def open(self, *args: object, **options: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(NotPermitted) as caught:
+        load(Location(Denied(tmp_path / "x"), tmp_path), {})
+    assert caught.value.exit_code == 5
