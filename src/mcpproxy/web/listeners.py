@@ -6,6 +6,7 @@ Law: a taken port names who has it, as far as the system tells us, and what to d
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import socket
 import sys
@@ -22,7 +23,14 @@ BACKLOG: Final = 1024
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn without signal handlers: signals belong to the process, not to one listener."""
+    """uvicorn without signal handlers (signals belong to the process) and without its request
+    logs, which hold queries and so login codes, and which no level may bring back.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        for name in ("uvicorn.access", "uvicorn.asgi"):
+            logging.getLogger(name).disabled = True
+        super().__init__(config)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

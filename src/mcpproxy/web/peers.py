@@ -22,6 +22,7 @@ class PeerCheckedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.access_log = False
         peer = transport.get_extra_info("socket")
         if peer is None or peer.family != getattr(socket, "AF_UNIX", None):
             return
