@@ -152,9 +152,11 @@ def test_a_given_key_file_may_be_hexadecimal_and_is_never_made(tmp_path: Path) -
     assert GivenKeyFile(path).create() == b"r" * 32
 
 
-def test_a_key_source_without_a_file_named_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WrongKey, match="MCPPROXY_KEY_FILE is not set"):
-        KEY_SOURCES["env"](tmp_path, {})
+async def test_a_key_file_that_nobody_names_leaves_the_vault_locked(tmp_path: Path) -> None:
+    vault = await open_with(tmp_path, KEY_SOURCES["env"](tmp_path, {}))
+    assert isinstance(vault.locked, WrongKey)
+    assert "MCPPROXY_KEY_FILE is not set" in vault.locked.message
+    await vault.store.close()
 
 
 # --- keyring --------------------------------------------------------------------------------

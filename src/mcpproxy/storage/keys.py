@@ -85,14 +85,6 @@ class GivenKeyFile(KeyFile):
     Besides 32 raw bytes it may hold them as 64 hex digits, as `openssl rand -hex 32` prints.
     """
 
-    @classmethod
-    def named_by(cls, environ: Mapping[str, str]) -> "GivenKeyFile":
-        """Raises WrongKey when the environment names none."""
-        path = environ.get(KEY_FILE_VARIABLE)
-        if not path:
-            raise _missing(f"key_source is env, and {KEY_FILE_VARIABLE} is not set")
-        return cls(Path(path))
-
     def read(self) -> bytes:
         with contextlib.suppress(OSError, ValueError):
             text = self._path.read_bytes().strip()
@@ -102,6 +94,21 @@ class GivenKeyFile(KeyFile):
 
     def create(self) -> bytes:
         return self.read()
+
+
+class NoKeyNamed:
+    """The environment was to name a key file and does not: the vault opens locked."""
+
+    def read(self) -> bytes:
+        raise _missing(f"key_source is env, and {KEY_FILE_VARIABLE} is not set")
+
+    def create(self) -> bytes:
+        return self.read()
+
+
+def _named_by(environ: Mapping[str, str]) -> KeySource:
+    path = environ.get(KEY_FILE_VARIABLE)
+    return GivenKeyFile(Path(path)) if path else NoKeyNamed()
 
 
 class StaticKey:
@@ -206,6 +213,6 @@ def _locked(message: str, next_step: str) -> StoreUnavailable:
 KEY_SOURCES: Final[Mapping[str, Callable[[Path, Mapping[str, str]], KeySource]]] = {
     "file": lambda data_dir, _: KeyFile(data_dir / KEY_FILE),
     "keyring": lambda data_dir, _: SystemKeyring(data_dir),
-    "env": lambda _, environ: GivenKeyFile.named_by(environ),
+    "env": lambda _, environ: _named_by(environ),
 }
 """By the name that the setting `key_source` has, from the data directory and the environment."""
