@@ -239,6 +239,66 @@ async def test_a_stream_without_a_session_or_the_right_accept_is_refused() -> No
         assert (await peer.http.get(peer.url, headers=plain)).status_code == 406
 
 
+# --- just started -----------------------------------------------------------------------------
+
+
+def slow_to_begin(begin: asyncio.Event) -> Scripted:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "initialize":
+            await begin.wait()
+        return None
+
+    return Scripted(answer)
+
+
+async def test_a_call_waits_for_an_upstream_that_was_started_just_now() -> None:
+    begin = asyncio.Event()
+    async with (
+        scripted(slow_to_begin(begin)) as url,
+        running(Upstream("up", url=url)) as site,
+        a_peer(site) as direct,
+        a_peer(site, "/call") as searching,
+    ):
+        await direct.begin()
+        await searching.begin()
+        by_name = {"name": "up:echo", "args": {"n": 1}}
+        found = tool_call(1, by_name)
+        found["params"]["name"] = "call_tool_destructive"
+        calls = [
+            asyncio.create_task(direct.post(tool_call(1, {"n": 1}))),
+            asyncio.create_task(searching.post(found)),
+        ]
+        begin.set()
+        for call in calls:
+            assert (await call).json()["result"]["content"][0]["text"] == '{"n": 1}'
+
+
+async def test_a_first_list_waits_a_moment_for_upstreams_that_were_started_just_now() -> None:
+    begin = asyncio.Event()
+    dead = Upstream("dead", url="http://127.0.0.1:9/mcp")
+    async with (
+        scripted(slow_to_begin(begin)) as url,
+        running(Upstream("up", url=url), dead) as site,
+        a_peer(site) as peer,
+    ):
+        await peer.begin()
+        listing = asyncio.create_task(peer.post(LIST))
+        begin.set()
+        tools = (await listing).json()["result"]["tools"]
+        assert [tool["name"] for tool in tools] == ["up__echo"]
+
+
+async def test_a_name_of_an_upstream_that_cannot_be_connected_says_why() -> None:
+    async with running(Upstream("up", command="no-such-command")) as site, a_peer(site) as peer:
+        await peer.begin()
+        result = (await peer.post(tool_call(1))).json()["result"]
+        assert result["isError"]
+        assert "command not found: no-such-command" in result["content"][0]["text"]
+        unknown = tool_call(2)
+        unknown["params"]["name"] = "other__tool"
+        assert (await peer.post(unknown)).json()["error"]["code"] == -32602
+
+
 # --- the stateless era ------------------------------------------------------------------------
 
 

@@ -477,3 +477,29 @@ async def test_a_configured_authorization_header_takes_the_tokens_place() -> Non
         async with running(upstream, tokens=Tokens()) as site:
             await site.connected("up")
             assert server.seen[0].headers.get("mcp-session-id") is None
+
+
+async def test_a_403_that_asks_for_more_scope_says_which_and_keeps_its_challenge() -> None:
+    wanted = 'Bearer error="insufficient_scope", scope="files:write"'
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            return Raw(403, headers={"WWW-Authenticate": wanted})
+        return None
+
+    async with scripted(Scripted(answer)) as url, running(Upstream("up", url=url)) as site:
+        await site.connected("up")
+        with pytest.raises(UpstreamError, match="files:write") as raised:
+            await call(site)
+        assert raised.value.next_step == "log in with: mcpproxy auth login up"
+        assert site.gateway.challenge("up") == wanted
+        assert site.gateway.connection("up").state is ConnectionState.CONNECTED
+
+
+async def test_a_tool_that_is_not_listed_is_not_called() -> None:
+    server = Scripted(tools=[{"name": "hidden"}, TOOL])
+    async with scripted(server) as url, running(Upstream("up", url=url)) as site:
+        await site.connected("up")
+        with pytest.raises(UpstreamError, match="up has no tool hidden"):
+            await site.gateway.call_tool("up", "hidden", b"{}", timeout=TIMEOUT)
+        assert server.count("tools/call") == 0

@@ -154,8 +154,8 @@ def offered(params: jsonrpc.Raw) -> str:
 def test_the_ladder_is_walked_down_to_its_foot_and_no_further() -> None:
     talk = handshake("1")
     asked = [offered(next(talk))]
-    for _ in eras.LEGACY_VERSIONS[1:]:
-        asked.append(offered(talk.send(BadRequest("too new"))))
+    refusals = [BadRequest("too new")] * (len(eras.LEGACY_VERSIONS) - 1)
+    asked += [offered(talk.send(refusal)) for refusal in refusals]
     assert asked == list(eras.LEGACY_VERSIONS)
     with pytest.raises(ProtocolError, match="initialize was refused: too new"):
         talk.send(BadRequest("too new"))

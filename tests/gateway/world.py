@@ -17,6 +17,7 @@ from mcpproxy.core.ports import TokenSource
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from tests.peers.process import free_port
 
 DEADLINE = 20.0
@@ -111,19 +112,25 @@ def authenticate(scope: Mapping[str, Any]) -> Caller | None:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """An ASGI application on a free port of this process; its origin."""
+async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
+    """An ASGI application on a free port of this process; its origin. `options` are uvicorn's."""
     port = free_port()
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="error", lifespan="on", ws="none"
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=1,
+        **options,
     )
-    config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     task = asyncio.create_task(server._serve())
     await until(lambda: server.started or task.done())
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if config.is_ssl else 'http'}://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         await task
@@ -153,6 +160,7 @@ async def running(
     limits: GatewayLimits = FAST,
     routing_mode: str = "direct",
     who: Callable[[Mapping[str, Any]], Caller | None] = authenticate,
+    outbound: Outbound = FROM_ENVIRONMENT,
 ) -> AsyncIterator[Site]:
     """A gateway over these upstreams, served on a free port."""
     heard = Recorder()
@@ -164,6 +172,7 @@ async def running(
         health=lambda server: health(gateway, server),
         routing_mode=routing_mode,
         limits=limits,
+        outbound=outbound,
     )
     await gateway.start({upstream.name: upstream for upstream in upstreams})
     try:

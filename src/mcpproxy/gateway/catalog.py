@@ -35,6 +35,11 @@ class Entry:
         return f"{self.server}:{self.tool.name}"
 
 
+def exposed_head(server: str) -> str:
+    """What the exposed names of a server's tools begin with."""
+    return f"{server}{SEPARATOR}"[:MAX_NAME]
+
+
 def exposed_name(server: str, tool: str) -> str:
     """`server__tool`; with a digest of both where that would be illegal, long or ambiguous."""
     plain = f"{server}{SEPARATOR}{tool}"

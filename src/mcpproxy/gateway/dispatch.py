@@ -16,8 +16,8 @@ from mcpproxy.core.errors import (
 from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
-from mcpproxy.gateway.access import Caller, may_call
-from mcpproxy.gateway.catalog import Entry
+from mcpproxy.gateway.access import Caller, may_call, may_reach
+from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call, Sink
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -30,8 +30,9 @@ _IS_ERROR: Final = "isError"
 class Dispatch:
     """Carries tool calls to upstreams."""
 
-    def __init__(self, pool: Pool, clock: Clock, publisher: Publisher) -> None:
+    def __init__(self, pool: Pool, catalog: Catalog, clock: Clock, publisher: Publisher) -> None:
         self._pool = pool
+        self._catalog = catalog
         self._clock = clock
         self._publisher = publisher
 
@@ -39,6 +40,30 @@ class Dispatch:
         """Whether this tool exists for this caller."""
         live = self._pool.find(entry.server)
         return live is not None and may_call(caller, live.upstream, entry.tool)
+
+    async def tried(self) -> None:
+        """A moment for upstreams that were started just now: some clients list tools only once."""
+        await self._pool.tried()
+
+    async def find(self, caller: Caller, name: str) -> Entry | None:
+        """The tool of this name (`server__tool` or `server:tool`), if it exists for this caller.
+
+        A client may remember names of an upstream that has not been connected yet since we were
+        started: that one is waited for. Raises why it cannot be connected.
+        """
+        entry = self._catalog.find(name)
+        if entry is None and (live := self._expected(caller, name)) is not None:
+            await live.introduced()
+            entry = self._catalog.find(name)
+        return entry if entry is not None and self.allows(caller, entry) else None
+
+    def _expected(self, caller: Caller, name: str) -> LiveUpstream | None:
+        """The upstream whose tool this would be, while it has not said what it has."""
+        for live in self._pool:
+            heads = (exposed_head(live.name), f"{live.name}:")
+            if live.agreed is None and name.startswith(heads) and may_reach(caller, live.upstream):
+                return live
+        return None
 
     async def call(
         self, caller: Caller, entry: Entry, params: Members, sink: Sink | None

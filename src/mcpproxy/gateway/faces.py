@@ -3,7 +3,7 @@
 Law: a face knows methods and callers, never HTTP or sessions; it answers one request at a time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from mcpproxy import __version__
@@ -17,6 +17,7 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 _PONG: Final = b"{}"
+_ACCEPTED: Final = frozenset({"ping", "logging/setLevel"})
 _OWN_INFO: Final = jsonrpc.raw({"name": "mcpproxy", "version": __version__})
 
 
@@ -47,11 +48,6 @@ class Aggregate:
         self.server = None
         self.changes = mode.changes
         self._mode = mode
-        self._methods: Mapping[str, Callable[[Ask], Members]] = {
-            "ping": lambda _: jsonrpc.result(_PONG),
-            "logging/setLevel": lambda _: jsonrpc.result(_PONG),
-            "tools/list": lambda ask: jsonrpc.result(mode.tools(ask.caller)),
-        }
 
     async def introduction(self, caller: Caller) -> Members:
         return {
@@ -66,8 +62,11 @@ class Aggregate:
             if name is None:
                 return jsonrpc.error(jsonrpc.INVALID_PARAMS, "tools/call needs a name")
             return await self._mode.call(ask, name)
-        respond = self._methods.get(ask.method)
-        return method_not_found(ask.method) if respond is None else respond(ask)
+        if ask.method == "tools/list":
+            return jsonrpc.result(await self._mode.tools(ask.caller))
+        if ask.method in _ACCEPTED:
+            return jsonrpc.result(_PONG)
+        return method_not_found(ask.method)
 
 
 class Single:

@@ -23,6 +23,7 @@ from mcpproxy.gateway.search import ToolIndex
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.sessions import ClientSessions
 from mcpproxy.gateway.transports.guard import make_guard
+from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.upstream import Means
 from mcpproxy.gateway.wire import jsonrpc
@@ -31,6 +32,7 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 _ALL: Final = "/all"
 _CALL: Final = "/call"
 _ONE: Final = "/s/"
+_OWNER: Final = Caller("owner")
 _TOOLS_CHANGED: Final = jsonrpc.notification("notifications/tools/list_changed")
 
 
@@ -51,16 +53,17 @@ class Gateway:
         health: HealthOf,
         routing_mode: str = RetrieveMode.name,
         limits: GatewayLimits = DEFAULT_LIMITS,
+        outbound: Outbound = FROM_ENVIRONMENT,
     ) -> None:
         self._limits = limits
-        self._web = WebClient(limits)
+        self._web = WebClient(limits, outbound)
         self._guard = make_guard()
         self._catalog = Catalog()
         self._index = ToolIndex()
         self._sessions = ClientSessions(clock, limits)
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
         self._pool = Pool(means, self._catalog, self)
-        self._dispatch = Dispatch(self._pool, clock, publisher)
+        self._dispatch = Dispatch(self._pool, self._catalog, clock, publisher)
         self._retrieve = RetrieveMode(
             self._catalog, self._index, self._dispatch, self._pool, health
         )
@@ -126,6 +129,10 @@ class Gateway:
         self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
     ) -> bytes:
         live = self._pool.get(server)
+        if await self._dispatch.find(_OWNER, f"{server}:{tool}") is None:
+            raise UpstreamError(
+                f"{server} has no tool {tool}", next_step="mcpproxy tools list shows what there is"
+            )
         given = jsonrpc.raw(jsonrpc.members(arguments))
         params = {"name": jsonrpc.raw(tool), "arguments": given}
         response = await self._dispatch.send(live, tool, Call("tools/call", params), timeout)

@@ -19,6 +19,8 @@ class GatewayLimits:
     tcp_timeout: timedelta = timedelta(seconds=10)
     # A call does not wait longer for a connection than an agent's patience allows.
     reconnect_wait: timedelta = timedelta(seconds=15)
+    # A first list of tools waits this long for upstreams that have just been started.
+    first_list_wait: timedelta = timedelta(seconds=5)
     reconnect_base: timedelta = timedelta(seconds=1)
     reconnect_cap: timedelta = timedelta(minutes=5)
     # A connection that lasted this long was a good one: the next outage starts from the base.

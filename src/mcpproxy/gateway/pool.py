@@ -4,7 +4,9 @@ Law: only what changed restarts; starting waits for nobody.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
@@ -34,6 +36,7 @@ class Pool:
         self._configured: dict[str, Upstream] = {}
         self._live: dict[str, LiveUpstream] = {}
         self._changing = asyncio.Lock()
+        self._started_at = timedelta(0)
 
     def __iter__(self) -> Iterator[LiveUpstream]:
         return iter(self._live.values())
@@ -64,6 +67,7 @@ class Pool:
                 if upstreams.get(name) != live.upstream
             }
             self._configured = dict(upstreams)
+            self._started_at = self._means.clock.elapsed()
             for name in gone:
                 del self._live[name]
                 self._offer(name, ())
@@ -87,6 +91,15 @@ class Pool:
         successor = self._live.get(old.name)
         if successor is not None:
             successor.start()
+
+    async def tried(self) -> None:
+        """Once every upstream had its first try, or `first_list_wait` after the last start."""
+        since = self._means.clock.elapsed() - self._started_at
+        left = self._means.limits.first_list_wait - since
+        if left > timedelta(0) and self._live:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left.total_seconds()):
+                    await asyncio.gather(*(live.tried() for live in self._live.values()))
 
     def wake(self, server: str | None = None) -> None:
         """Try now whatever waits for its next try: all upstreams, or one."""

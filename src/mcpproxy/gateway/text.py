@@ -1,13 +1,12 @@
-"""Words from outside, made fit to be shown: short, on one line, without control characters."""
+"""Words of upstreams, made fit for one short line of a log, a table or an error."""
 
-import unicodedata
 from typing import Final
+
+from mcpproxy.core.text import escape_unsafe, shorten
 
 _LIMIT: Final = 200
 
 
 def short(words: str, limit: int = _LIMIT) -> str:
-    """At most `limit` characters on one line; control and direction characters become spaces."""
-    clean = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in words[: limit * 4])
-    flat = " ".join(clean.split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    """At most `limit` characters on one line, with white space folded and nothing unsafe in it."""
+    return shorten(escape_unsafe(" ".join(words[: limit * 4].split())), limit)

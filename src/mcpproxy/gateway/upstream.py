@@ -101,6 +101,7 @@ class LiveUpstream:
         self._lost: asyncio.Future[Exception] | None = None
         self._attempted: asyncio.Future[None] | None = None
         self._attempt_ended_at = timedelta(0)
+        self._tried = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- life -----------------------------------------------------------------------------
@@ -147,6 +148,10 @@ class LiveUpstream:
             if isinstance(failure, Unauthorized | Forbidden):
                 self.challenge = failure.challenge
             raise self._unavailable(failure) from failure
+
+    async def tried(self) -> None:
+        """Returns once the first attempt to connect is over, whatever came of it."""
+        await self._tried.wait()
 
     async def introduced(self) -> Agreed:
         """What the upstream said of itself, now or when it was last there. Raises as `request`."""
@@ -198,7 +203,7 @@ class LiveUpstream:
     def _unavailable(self, why: McpproxyError | None) -> UpstreamUnavailable:
         reason = why.message if why is not None else "still connecting"
         step = why.next_step if why is not None else ""
-        if isinstance(why, Unauthorized):
+        if isinstance(why, Unauthorized | Forbidden) and why.challenge is not None:
             step = f"log in with: mcpproxy auth login {self.name}"
         return UpstreamUnavailable(
             f"{self.name} is not available: {reason}",
@@ -272,6 +277,7 @@ class LiveUpstream:
 
     def _attempt_over(self) -> None:
         self._attempt_ended_at = self._means.clock.elapsed()
+        self._tried.set()
         attempted, self._attempted = self._attempted, None
         if attempted is not None:
             attempted.set_result(None)

@@ -1,8 +1,9 @@
 """Direct mode: every tool of every upstream, as `server__tool`."""
 
+from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller
-from mcpproxy.gateway.catalog import Catalog
-from mcpproxy.gateway.dispatch import Dispatch, unknown_tool
+from mcpproxy.gateway.catalog import SEPARATOR, Catalog
+from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
 from mcpproxy.gateway.modes.mode import Ask, Lists
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -17,7 +18,8 @@ class DirectMode:
         self._dispatch = dispatch
         self._lists = Lists()
 
-    def tools(self, caller: Caller) -> bytes:
+    async def tools(self, caller: Caller) -> bytes:
+        await self._dispatch.tried()
         known = self._lists.get(caller, self._catalog.revision)
         if known is not None:
             return known
@@ -27,7 +29,10 @@ class DirectMode:
         )
 
     async def call(self, ask: Ask, name: str) -> Members:
-        entry = self._catalog.find(name)
+        try:
+            entry = await self._dispatch.find(ask.caller, name)
+        except McpproxyError as error:
+            return tool_error(error, name.partition(SEPARATOR)[0])
         if entry is None:
             return unknown_tool(name)
         return await self._dispatch.call(ask.caller, entry, ask.params, ask.sink)

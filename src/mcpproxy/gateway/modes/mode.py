@@ -29,7 +29,7 @@ class Mode(Protocol):
     instructions: str
     changes: bool
 
-    def tools(self, caller: Caller) -> bytes:
+    async def tools(self, caller: Caller) -> bytes:
         """The result of tools/list, as JSON."""
         ...
 

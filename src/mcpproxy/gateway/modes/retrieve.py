@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from mcpproxy.core.errors import ProtocolError
+from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.core.health import Health
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.catalog import Catalog, Entry
-from mcpproxy.gateway.dispatch import Dispatch, unknown_tool
+from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
 from mcpproxy.gateway.modes.builtin import (
     CALL_TOOLS,
     CALL_WITH,
@@ -81,7 +81,7 @@ class RetrieveMode:
             "upstream_servers": self._servers,
         }
 
-    def tools(self, caller: Caller) -> bytes:
+    async def tools(self, caller: Caller) -> bytes:
         return tool_list(
             [
                 definition
@@ -103,7 +103,10 @@ class RetrieveMode:
 
     async def _call(self, ask: Ask, allowed: Effect, arguments: Raw) -> Members:
         asked = msgspec.json.decode(arguments, type=_CallArguments)
-        entry = self._find(ask.caller, asked.name)
+        try:
+            entry = await self._dispatch.find(ask.caller, asked.name)
+        except McpproxyError as error:
+            return tool_error(error, asked.name.partition(":")[0])
         if entry is None:
             return text_error(
                 f"There is no tool {short(asked.name)!r}. Names are server:tool; find them with "

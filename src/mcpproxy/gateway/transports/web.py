@@ -7,17 +7,15 @@ the environment and certificates from the system. What an answer means is decide
 import asyncio
 import io
 import socket
-import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import aiohttp
-import truststore
 from aiohttp import ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
+from mcpproxy.core.challenge import bearer_challenge
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.model import Secret
 from mcpproxy.gateway.bearer import Bearer, authorization
@@ -33,6 +31,7 @@ from mcpproxy.gateway.failures import (
 )
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.text import short
+from mcpproxy.gateway.transports.outbound import Outbound, ssl_context
 
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
@@ -49,8 +48,9 @@ _KEEP_ALIVE_SECONDS: Final = 4.0
 class WebClient:
     """One pool of connections; made on first use, inside the running loop."""
 
-    def __init__(self, limits: GatewayLimits) -> None:
+    def __init__(self, limits: GatewayLimits, outbound: Outbound) -> None:
         self._limits = limits
+        self._outbound = outbound
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -71,9 +71,21 @@ class WebClient:
         except (aiohttp.ClientError, OSError) as error:
             raise failure_of(error) from error
 
+    def proxy_for(self, url: URL) -> URL | None:
+        """Asked once for every link: it looks at the environment."""
+        found = self._outbound.proxy_for(url.scheme, url.host or "")
+        return None if found is None else URL(found)
+
     def _open(self) -> aiohttp.ClientSession:
+        try:
+            trusted = ssl_context(self._outbound)
+        except OSError as error:
+            raise Misconfigured(
+                f"the certificates of {self._outbound.ca_file} cannot be read: {error}",
+                next_step="correct outbound.ca_file in the configuration",
+            ) from error
         connector = aiohttp.TCPConnector(
-            ssl=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            ssl=trusted,
             limit=_MAX_CONNECTIONS,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             socket_factory=_keep_alive_socket,
@@ -101,7 +113,7 @@ class Caller:
         self.url = web_url(url)
         self._bearer = bearer
         self._web = web
-        self._proxy = proxy_for(self.url)
+        self._proxy = web.proxy_for(self.url)
 
     async def call(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
@@ -149,15 +161,6 @@ def web_url(url: str) -> URL:
     return parsed
 
 
-def proxy_for(url: URL) -> URL | None:
-    """The proxy that the environment names for this URL, asked once for every connection."""
-    proxies = urllib.request.getproxies()
-    if not proxies or urllib.request.proxy_bypass(url.host or ""):
-        return None
-    found = proxies.get(url.scheme) or proxies.get("all")
-    return URL(found) if found else None
-
-
 async def read_body(response: ClientResponse, limit: int) -> bytes:
     """The whole body. Raises ProtocolError when it is larger than `limit`, or Broken."""
     parts: list[bytes] = []
@@ -188,7 +191,7 @@ def refusal(response: ClientResponse, detail: str = "") -> LinkFailed:
     if status == 401:
         return Unauthorized("the server asks for a login", challenge=challenge)
     if status == 403:
-        return Forbidden(said, challenge=challenge)
+        return Forbidden(_forbidden(challenge) or said, challenge=challenge)
     if status in (408, 425, 429) or status >= 500:
         return Busy(said)
     if 300 <= status < 400:
@@ -199,6 +202,14 @@ def refusal(response: ClientResponse, detail: str = "") -> LinkFailed:
             next_step="redirects are not followed: configure the URL that it leads to",
         )
     return NotMcp(said, status=status)
+
+
+def _forbidden(challenge: str | None) -> str | None:
+    """What a 403 asks for, when it asks for more scope (RFC 6750 section 3.1)."""
+    asked = bearer_challenge(challenge)
+    if asked is None or asked.error != "insufficient_scope":
+        return None
+    return f"the login lacks a scope that is needed: {short(asked.scope or 'unnamed', 120)}"
 
 
 def failure_of(error: Exception) -> LinkFailed:
