@@ -31,6 +31,7 @@ from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
@@ -127,6 +128,9 @@ class App:
             health=lambda server: monitor.health(server),
             routing_mode=settings.routing_mode.value,
             limits=_limits(settings),
+            outbound=Outbound(
+                settings.outbound.proxy, settings.outbound.no_proxy, settings.outbound.ca_file
+            ),
         )
         logins = self._logins = PendingLogins(
             LoginTools(
