@@ -219,6 +219,20 @@ async def test_only_what_changed_restarts() -> None:
             assert site.gateway.connection("two").state is ConnectionState.DISCONNECTED
 
 
+async def test_a_misconfigured_upstream_is_never_contacted_and_says_why() -> None:
+    server = Scripted()
+    async with scripted(server) as url:
+        upstream = Upstream("up", url=url, problem="headers: ${env:TOKEN} is not set")
+        async with running(upstream) as site:
+            assert await failing(site, Trouble.CONFIGURATION) == upstream.problem
+            with pytest.raises(UpstreamError, match="TOKEN"):
+                await call(site)
+            site.gateway.wake()
+            with pytest.raises(UpstreamError, match="TOKEN"):
+                await call(site)
+    assert server.seen == []
+
+
 async def test_a_disabled_or_quarantined_upstream_is_never_contacted() -> None:
     server = Scripted()
     async with scripted(server) as url:

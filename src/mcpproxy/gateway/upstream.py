@@ -30,6 +30,7 @@ from mcpproxy.gateway.failures import (
     CommandFailed,
     Forbidden,
     LinkFailed,
+    Misconfigured,
     NotSent,
     SessionForgotten,
     Unauthorized,
@@ -107,9 +108,21 @@ class LiveUpstream:
     # --- life -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to connect, and never stop trying until `stop`."""
+        """Begin to connect, and never stop trying until `stop`; unless it is misconfigured, which
+        no trying mends.
+        """
+        if self.upstream.problem is not None:
+            self._misconfigured(self.upstream.problem)
+            return
         self._spawn(self._keep_connected())
         self._spawn(self._keep_listed())
+
+    def _misconfigured(self, problem: str) -> None:
+        self._why = Misconfigured(problem)
+        self._tried.set()
+        self._log(problem)
+        now, trouble = self._means.clock.now(), Trouble.CONFIGURATION
+        self._set(Connection(ConnectionState.ERROR, 0, trouble, problem, since=now))
 
     async def stop(self) -> None:
         while self._tasks:
@@ -183,6 +196,8 @@ class LiveUpstream:
 
     async def _ready(self) -> Session:
         """The session, after the attempt that is due now. Raises why there is none."""
+        if self.upstream.problem is not None:
+            raise Misconfigured(self.upstream.problem)
         limits = self._means.limits
         since = self._means.clock.elapsed() - self._attempt_ended_at
         if self._why is None or since >= limits.reconnect_base:
