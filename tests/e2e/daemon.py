@@ -7,6 +7,7 @@ with Daemon(tmp_path, servers=[{"name": "files", "command": "..."}]) as daemon:
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -239,17 +240,9 @@ class Daemon:
             check=False,
         )
 
-    def spawn(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        """Begin `mcpproxy ARGUMENTS`, with pipes to it."""
-        return subprocess.Popen(
-            [PROGRAM, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self.command_environment(**env),
-            cwd=ROOT,
-        )
+    def spawn(self, *arguments: str, **env: str) -> "Command":
+        """Begin `mcpproxy ARGUMENTS`."""
+        return Command(arguments, self.data_dir.parent, self.command_environment(**env))
 
     def log_in(self, name: str, user: str = "alice") -> Landing:
         """A login over REST and without Chromium, for tests in which it is only the beginning."""
@@ -260,14 +253,50 @@ class Daemon:
         return landing
 
 
-def end(command: subprocess.Popen[str], deadline: float = 30.0) -> tuple[int, str]:
-    """Wait for a spawned command: its exit code and the output that was not read yet."""
-    try:
-        output, _ = command.communicate(timeout=deadline)
-    except subprocess.TimeoutExpired:
-        command.kill()
-        raise
-    return command.returncode, output
+class Command:
+    """A command that waits for a person, as it runs."""
+
+    def __init__(self, arguments: Sequence[str], directory: Path, env: Mapping[str, str]) -> None:
+        self._path = directory / f"command-{time.monotonic_ns()}.out"
+        with self._path.open("wb") as output:
+            self._popen = subprocess.Popen(
+                [PROGRAM, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=ROOT,
+                text=True,
+            )
+
+    def output(self) -> str:
+        return self._path.read_text()
+
+    def url(self) -> str:
+        """The URL that it prints for the browser."""
+        pattern = re.compile(r"^ *(https?://\S+)\s", re.MULTILINE)
+        wait_until(
+            lambda: bool(pattern.search(self.output())) or self._popen.poll() is not None,
+            deadline=COMMAND_DEADLINE,
+            what="a URL is printed",
+        )
+        found = pattern.search(self.output())
+        assert found, self.output()
+        return found[1]
+
+    def type(self, line: str) -> None:
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(f"{line}\n")
+        self._popen.stdin.flush()
+
+    def end(self, deadline: float = 30.0) -> int:
+        """Its exit code, once it has ended by itself."""
+        try:
+            return self._popen.wait(deadline)
+        finally:
+            self._popen.kill()
+            if self._popen.stdin is not None:
+                self._popen.stdin.close()
 
 
 def refused_start(daemon: Daemon) -> tuple[int, str]:

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from tests.peers.process import ROOT, wait_until
 pytestmark = pytest.mark.anyio
 
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
-Wait = Callable[[], Awaitable[Any]]
 TIMES = {"timezone": "Europe/Berlin"}
 
 
@@ -143,39 +141,25 @@ async def test_nobody_without_the_key_gets_at_a_tool(daemon: Daemon) -> None:
                 await client.list_tools()
 
 
-@asynccontextmanager
-async def told_of_changes(daemon: Daemon, mode: str) -> AsyncIterator[tuple[Client, Wait]]:
-    """A client, and what waits for the next word that the list of tools has changed."""
-    heard, hear = anyio.create_memory_object_stream[Any](100)
+async def test_clients_hear_of_a_server_that_a_command_adds_and_removes(daemon: Daemon) -> None:
+    heard, changes = anyio.create_memory_object_stream[Any](100)
 
     async def listen(message: Any) -> None:
         if isinstance(message, ToolListChangedNotification):
             await heard.send(message)
 
-    async with connect(
-        f"{daemon.mcp_url}/all", headers=daemon.headers, mode=mode, message_handler=listen
-    ) as client:
-        if mode == "legacy":
-            yield client, hear.receive
-            return
-        async with client.listen(tools_list_changed=True) as subscription:
-            yield client, subscription.__anext__
-
-
-@MODES
-async def test_clients_hear_of_a_server_that_a_command_adds_and_removes(
-    mode: str, daemon: Daemon
-) -> None:
     add = ("add", "late", "--working-dir", str(ROOT), "--", *environment.command())
-    async with told_of_changes(daemon, mode) as (client, next_change):
+    async with connect(
+        f"{daemon.mcp_url}/all", headers=daemon.headers, mode="legacy", message_handler=listen
+    ) as client:
         assert "late__pid" not in tool_names(await client.list_tools())
         for command, present in ((add, True), (("remove", "late"), False)):
             done = await anyio.to_thread.run_sync(partial(daemon.cli, "upstream", *command))
             assert done.returncode == 0, done.stdout + done.stderr
             with anyio.fail_after(15):
-                await next_change()
+                await changes.receive()
                 while ("late__pid" in tool_names(await client.list_tools())) != present:
-                    await next_change()
+                    await changes.receive()
 
 
 async def test_a_killed_daemon_leaves_no_child_behind_and_calls_go_on_after_it(

@@ -89,8 +89,8 @@ async def test_a_provider_that_cannot_be_reached_shows_its_timeouts(builder: Bui
         status, level, line = listed(world)
         assert (status, level) == ("connected", "degraded")
         assert re.fullmatch(r"Refresh retry 2 in \ds: timeout", line), line
+        assert world.daemon.refreshes(NAME, "failed_network") >= 2
         assert await world.whoami() == "alice"
-        assert world.daemon.refreshes(NAME, "failed_network") == 2
     world.provider.start()
     await recovered(world)
 
