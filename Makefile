@@ -91,8 +91,9 @@ bench: dev ## Measure the cost of a proxied call
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: dev ## Check the documentation: links, commands, settings
-	$(BIN)/pytest tests/docs $(ARGS)
+docs: dev ## Write the reference pages from the code, and check all of the documentation
+	$(BIN)/python -m docs.generate
+	$(BIN)/pytest tests/docs tests/test_house.py $(ARGS)
 
 .PHONY: build
 build: dev ## Build the wheel and the source archive into dist/
