@@ -367,6 +367,16 @@ async def test_reading_beside_no_daemon_changes_nothing(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+async def test_reading_a_vault_before_the_first_login_finds_nothing_and_is_no_trouble(
+    tmp_path: Path,
+) -> None:
+    await (await open_here(tmp_path)).store.close()
+    vault = await open_here(tmp_path, access=Access.READ_ONLY)
+    assert vault.locked is None
+    assert list(await vault.store.load_grants()) == []
+    await vault.store.close()
+
+
 async def test_reading_where_no_vault_was_made_finds_nothing_and_makes_nothing(
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from mcpproxy.core.errors import StoreError, StoreUnavailable, WrongKey
 from mcpproxy.core.ports import Clock
-from mcpproxy.storage.connection import Connection
+from mcpproxy.storage.connection import Access, Connection
 from mcpproxy.storage.database import Database
 from mcpproxy.storage.keys import KeySource
 from mcpproxy.storage.sealing import KEY_ID_AT, KEY_ID_BYTES, Sealer
@@ -59,8 +59,12 @@ class VaultKey:
         raise self._trouble
 
     def unlock(self) -> StoreError | None:
-        """Try now; the reason when the vault stays locked."""
+        """Try now; the reason when the vault stays locked. Whoever may only read a vault in which
+        nothing is sealed needs no key, and could not keep one.
+        """
         try:
+            if self._database.access is Access.READ_ONLY and not self._database.read(_is_sealed):
+                return None
             self.sealer()
         except (WrongKey, StoreUnavailable) as error:
             return error
