@@ -19,10 +19,10 @@ from mcpproxy.clock import SystemClock
 from mcpproxy.config.changes import Changes
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
-from mcpproxy.core.errors import McpproxyError
+from mcpproxy.core.errors import McpproxyError, UnknownServer
 from mcpproxy.core.health import rfc3339
 from mcpproxy.core.model import Grant
-from mcpproxy.core.notices import LoginSucceeded, Notice, RefreshSucceeded, Woke
+from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
 from mcpproxy.core.ports import ConnectionFacts
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
@@ -285,8 +285,15 @@ class App:
                 self._gateway.wake()
             case LoginSucceeded(server=server) | RefreshSucceeded(server=server):
                 self._gateway.wake(server)
+            case LoggedOut(server=server):
+                self._spawn(self._reconnect(self._gateway, server))
             case _:
                 return
+
+    async def _reconnect(self, gateway: Gateway, server: str) -> None:
+        """A session that a login opened must not outlive it."""
+        with suppress(UnknownServer):
+            await gateway.restart(server)
 
     async def _apply(self, settings: Settings, changes: Changes) -> None:
         self._settings = settings

@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Route
-
 from tests.e2e.daemon import Daemon, Server, caused_by, connected
 from tests.e2e.world import NAME, Builder, Stage, World
-from tests.peers.browser import PASSWORD, browser_command, page, sign_in_oidc
+from tests.peers.browser import PASSWORD, browser_command, page
 from tests.peers.forms import log_in_by_forms
 from tests.peers.mcp_client import connect, text
 
@@ -19,17 +17,6 @@ pytestmark = pytest.mark.anyio
 
 def logged_out(server: Server) -> bool:
     return bool(server["health"]["cause"] == "login_required")
-
-
-async def redirect_elsewhere(url: str) -> str:
-    """Log in on another machine, where nothing listens: the address that the browser ends on."""
-
-    async def unreachable(route: Route) -> None:
-        await route.fulfill(body="This site can't be reached")
-
-    async with page() as opened:
-        await opened.route("**/oauth/callback?*", unreachable)
-        return (await sign_in_oidc(opened, url, "alice")).url
 
 
 async def test_a_login_in_the_browser_ends_with_a_page_and_exit_code_0(builder: Builder) -> None:
@@ -48,9 +35,9 @@ async def test_a_login_in_the_browser_ends_with_a_page_and_exit_code_0(builder: 
 async def test_the_redirect_url_of_another_machine_can_be_pasted_back(builder: Builder) -> None:
     world = builder.world()
     login = world.daemon.spawn("auth", "login", NAME, "--no-browser")
-    redirect = await redirect_elsewhere(login.url())
+    landing = log_in_by_forms(login.url(), unreachable="/oauth/callback")
     login.type("http://127.0.0.1/oauth/callback?code=of&state=nobody")
-    login.type(redirect)
+    login.type(landing.url)
     assert login.end() == 0, login.output()
     assert "That did not work:" in login.output()
     assert not world.daemon.browser_was_opened()

@@ -6,7 +6,7 @@ the same real ones; what only a browser can show (scripts, policies) is for test
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
@@ -40,14 +40,22 @@ class FormReader(HTMLParser):
         self.text.append(data)
 
 
-def log_in_by_forms(page_url: str, user: str = "alice") -> Landing:
-    """Open `page_url`, do all that either provider asks of `user`, and say where that led."""
+def log_in_by_forms(
+    page_url: str, user: str = "alice", *, unreachable: str | None = None
+) -> Landing:
+    """Open `page_url`, do all that either provider asks of `user`, and say where that led.
+
+    `unreachable` is a path that this browser cannot open: then the address stays in its bar.
+    """
     answers = {"login": user, "username": user, "password": PASSWORD}
     with httpx2.Client(trust_env=False, timeout=10.0, follow_redirects=False) as client:
         response = client.get(page_url)
         for _ in range(MAX_HOPS):
             if response.is_redirect:
-                response = client.get(urljoin(str(response.url), response.headers["location"]))
+                target = urljoin(str(response.url), response.headers["location"])
+                if unreachable is not None and urlsplit(target).path == unreachable:
+                    return Landing(target, "")
+                response = client.get(target)
                 continue
             page = FormReader()
             page.feed(response.text)
