@@ -78,8 +78,8 @@ class Client:
             if answer.status != 200:
                 raise RemoteError(_decoded(answer.read(MAX_ANSWER)))
             peer.settimeout(None)
-            for line in answer.body:
-                yield line.decode(errors="replace").rstrip("\n")
+            for line in answer.lines():
+                yield line.decode(errors="replace")
 
     def _data(self, method: str, path: str, body: object, seconds: float) -> Any:
         payload = None if body is None else json.dumps(body).encode()

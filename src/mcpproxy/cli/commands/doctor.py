@@ -45,7 +45,7 @@ def _config(options: Globals) -> dict[str, Any]:
         found = f"{location.config_path} does not exist yet"
         return _check("configuration", "warn", found, "`mcpproxy serve` makes it.")
     try:
-        settings = load(location, os.environ)
+        settings = load(location._replace(api_key=location.api_key or "none"), os.environ)
     except McpproxyError as error:
         problems = [str(each) for each in getattr(error, "problems", ())]
         found = "; ".join([error.message, *problems])
