@@ -246,6 +246,27 @@ async def test_a_disabled_or_quarantined_upstream_is_never_contacted() -> None:
             assert {seen.headers.get("x-which") for seen in server.seen} == {"up"}
 
 
+async def test_a_call_that_waits_for_an_upstream_which_is_stopped_is_told_at_once() -> None:
+    hanging = asyncio.Event()
+
+    async def answer(seen: Seen) -> Raw | None:
+        hanging.set()
+        await asyncio.sleep(60)
+        return None
+
+    patient = GatewayLimits(reconnect_wait=timedelta(hours=1))
+    async with (
+        scripted(Scripted(answer)) as url,
+        running(Upstream("up", url=url), limits=patient) as site,
+    ):
+        await hanging.wait()
+        waiting = asyncio.create_task(call(site))
+        await asyncio.sleep(0)
+        await site.gateway.apply({})
+        with pytest.raises(UpstreamError, match="stopped or restarted"):
+            await asyncio.wait_for(waiting, 5)
+
+
 # --- hostile answers --------------------------------------------------------------------------
 
 

@@ -132,6 +132,8 @@ class LiveUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        self._why = UpstreamUnavailable("it was stopped or restarted")
+        self._attempt_over()
         self._set(Connection())
 
     def wake(self) -> None:
