@@ -1,9 +1,12 @@
 """`mcpproxy upstream list`: what it prints, what it loads, how long it takes."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -160,3 +163,27 @@ def _seconds(program: Program) -> float:
     began = time.perf_counter()
     assert program.run("upstream", "list").code == 0
     return time.perf_counter() - began
+
+
+def on_a_terminal(program: Program, **env: str) -> str:
+    """What the program prints when its standard output is a terminal."""
+    ours, its = pty.openpty()
+    done = subprocess.Popen(
+        program.command("upstream", "list"), stdout=its, env=program.environment(**env)
+    )
+    os.close(its)
+    printed = b""
+    with suppress(OSError):
+        while piece := os.read(ours, 65536):
+            printed += piece
+    os.close(ours)
+    assert done.wait(30) == 0
+    return printed.decode()
+
+
+def test_a_terminal_gets_colour_unless_somebody_asked_for_none(
+    daemon: Daemon, world: World, program: Program
+) -> None:
+    world.add_oauth("one")
+    assert "\x1b[32mhealthy\x1b[0m (Token" in on_a_terminal(program)
+    assert "\x1b" not in on_a_terminal(program, NO_COLOR="1")

@@ -9,6 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from mcpproxy.web.application import routes
+from mcpproxy.web.peers import PeerCheckedProtocol
 from tests.web.daemon import Daemon
 from tests.web.stubs import KEY, World, web_parts
 
@@ -186,6 +187,15 @@ def test_the_mcp_endpoint_may_be_opened_by_configuration_and_nothing_else(world:
         assert daemon.request("GET", "/mcpx", key=None).status == 401
         assert daemon.request("GET", "/api/v1/servers", key=None).status == 401
         assert daemon.request("POST", "/mcp", {}, key=None, host="evil.com").status == 421
+
+
+def test_a_connection_that_never_finishes_asking_is_closed(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PeerCheckedProtocol, "head_timeout", 0.2)
+    answered = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal"
+    for beginning in (b"", b"GET / HTTP/1.1\r\nHost: local", answered):
+        daemon.raw(beginning)  # returns at the end of the connection, or fails by its timeout
 
 
 def test_a_request_id_is_honoured_when_it_is_harmless(daemon: Daemon) -> None:
