@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpproxy.core.errors import LoginDenied, LoginError
-from mcpproxy.core.model import Secret
-from mcpproxy.core.ports import PendingLogin
+from mcpproxy.core.model import PendingLogin, Secret
 from mcpproxy.oauth.authorization import (
     AuthorizationRequest,
     authorization_url,

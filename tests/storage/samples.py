@@ -10,6 +10,7 @@ from mcpproxy.core.model import (
     FailureKind,
     FailureRun,
     Grant,
+    PendingLogin,
     Phase,
     RefreshCause,
     RefreshFailure,
@@ -18,7 +19,6 @@ from mcpproxy.core.model import (
     Secret,
     TokenSet,
 )
-from mcpproxy.core.ports import PendingLogin
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ISSUER = "https://provider.example"

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from mcpproxy.core.model import ClientRegistration, Grant, Secret
-from mcpproxy.core.ports import PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _TIMES = st.datetimes(timezones=st.just(UTC))

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError
-from mcpproxy.core.model import ClientRegistration, Grant, Secret
-from mcpproxy.core.ports import PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
 from mcpproxy.storage import codec
 from tests.storage.samples import a_grant, a_grant_in_trouble, a_login, a_registration
 from tests.storage.strategies import ANY_GRANT, ANY_LOGIN, ANY_REGISTRATION

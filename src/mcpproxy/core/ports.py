@@ -15,6 +15,7 @@ from mcpproxy.core.model import (
     ClientRegistration,
     Connection,
     Grant,
+    PendingLogin,
     RefreshFailure,
     Secret,
     TokenSet,
@@ -47,32 +48,6 @@ class Publisher(Protocol):
 
 
 # --- storage ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PendingLogin:
-    """A login between its authorization request and its code; sealed as a whole.
-
-    `state` finds it again; single use; `expires_at` bounds it.
-    """
-
-    flow_id: str
-    server: str
-    server_url: str
-    state: Secret
-    code_verifier: Secret
-    issuer: str
-    token_endpoint: str
-    client: ClientRegistration
-    authorization_url: str
-    redirect_uri: str
-    created_at: datetime
-    expires_at: datetime
-    iss_required: bool = False
-    resource: str | None = None
-    scope: str | None = None
-    revocation_endpoint: str | None = None
-    answer: Secret | None = None
 
 
 class Store(Protocol):

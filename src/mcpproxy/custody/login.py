@@ -21,7 +21,7 @@ from mcpproxy.core.errors import (
     StoreError,
     UnknownServer,
 )
-from mcpproxy.core.model import Grant, Upstream
+from mcpproxy.core.model import Grant, PendingLogin, Upstream
 from mcpproxy.core.notices import LoggedOut, LoginBegan, LoginFailed, LoginSucceeded
 from mcpproxy.core.ports import (
     AuthorizationServer,
@@ -29,7 +29,6 @@ from mcpproxy.core.ports import (
     Clock,
     LoginConversation,
     LoginFlow,
-    PendingLogin,
     Publisher,
     Store,
 )

@@ -14,8 +14,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from mcpproxy.core.errors import LoginDenied, LoginError
-from mcpproxy.core.model import Secret
-from mcpproxy.core.ports import PendingLogin
+from mcpproxy.core.model import PendingLogin, Secret
 from mcpproxy.oauth.discovery import Discovered
 from mcpproxy.oauth.token import displayable
 

@@ -16,13 +16,14 @@ from mcpproxy.core.model import (
     ClientRegistration,
     Grant,
     OAuthConfig,
+    PendingLogin,
     RefreshFailure,
     RegistrationSource,
     Secret,
     TokenSet,
     Upstream,
 )
-from mcpproxy.core.ports import Clock, HttpSender, PendingLogin, Store
+from mcpproxy.core.ports import Clock, HttpSender, Store
 from mcpproxy.oauth.answer import pack, unpack
 from mcpproxy.oauth.authorization import (
     CLIENT_REFUSED,

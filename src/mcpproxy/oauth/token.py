@@ -19,12 +19,13 @@ from mcpproxy.core.model import (
     ClientRegistration,
     FailureKind,
     Grant,
+    PendingLogin,
     RefreshFailure,
     Secret,
     TokenSet,
     Variant,
 )
-from mcpproxy.core.ports import Issued, OtherVariant, PendingLogin, RefreshOutcome
+from mcpproxy.core.ports import Issued, OtherVariant, RefreshOutcome
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.answer import Answer
 from mcpproxy.oauth.body import looks_like_page, read_fields, salvage_fields, tokens_of

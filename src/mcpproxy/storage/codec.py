@@ -10,8 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError
-from mcpproxy.core.model import ClientRegistration, Grant, Secret
-from mcpproxy.core.ports import PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
 
 Record = Grant | PendingLogin | ClientRegistration
 _R = TypeVar("_R", Grant, PendingLogin, ClientRegistration)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mcpproxy.core.errors import StoreError
-from mcpproxy.core.model import ClientRegistration, Grant
-from mcpproxy.core.ports import Clock, LeaseHold, PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
+from mcpproxy.core.ports import Clock, LeaseHold
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
 from mcpproxy.storage.holder import Claim, Holder, IsAlive, is_alive, this_process
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError, WrongKey
-from mcpproxy.core.model import ClientRegistration, Grant
-from mcpproxy.core.ports import Clock, PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
+from mcpproxy.core.ports import Clock
 from mcpproxy.storage import codec
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
 from mcpproxy.storage.connection import Connection, Row
