@@ -362,7 +362,7 @@ async def test_a_stream_that_ends_early_is_resumed_by_its_last_event_id() -> Non
         if seen.method == "tools/call":
             server.tools = [seen.message["id"]]
             note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
-            body = b"retry: 10\n" + event(note, id="e1")
+            body = b"id: e0\nretry: 10\ndata:\n\n" + event(note, id="e1")
             return Raw(200, body, "text/event-stream")
         if seen.http_method == "GET" and seen.headers.get("last-event-id") == "e1":
             answered = {"jsonrpc": "2.0", "id": server.tools[0], "result": {"content": []}}
@@ -373,6 +373,7 @@ async def test_a_stream_that_ends_early_is_resumed_by_its_last_event_id() -> Non
     async with scripted(server) as url, running(Upstream("up", url=url)) as site:
         await site.connected("up")
         assert await call(site) == {"content": []}
+        assert not [line for line in site.heard.lines if "ignored" in line]
 
 
 async def test_unknown_fields_pass_both_ways_untouched() -> None:

@@ -185,6 +185,8 @@ class HttpLink:
         return None
 
     def _messages(self, data: bytes) -> list[Members]:
+        if not data:
+            return []  # a first event may carry an id to resume by, and nothing else
         try:
             return jsonrpc.parse(data)
         except ProtocolError as error:

@@ -225,6 +225,8 @@ def failure_of(error: Exception) -> LinkFailed:
         return NotSent("connecting timed out")
     if isinstance(error, aiohttp.InvalidURL):
         return NotSent(f"not a URL: {short(str(error))}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Broken("the connection broke off in the middle of an answer")
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return Broken("the server closed the connection without an answer")
     return Broken(short(str(error) or type(error).__name__))
