@@ -14,16 +14,17 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-import uvicorn
-
 from mcpproxy.core.errors import CallbackPortBusy, LoginError, NotPermitted, PortInUse, UsageError
 from mcpproxy.web.address import Listen
 from mcpproxy.web.guard import is_loopback
-from mcpproxy.web.listeners import QuietServer, bind_tcp
+from mcpproxy.web.listeners import QuietServer, bind_tcp, serving
 from mcpproxy.web.redirect_page import Receiver, RedirectPage
 
 LINGER: Final = timedelta(milliseconds=800)
 """After the last login the browser still fetches its page; within a second the port is free."""
+
+MAX_AT_ONCE: Final = 64
+"""Connections of one port: a browser needs a handful."""
 
 
 @dataclass(slots=True)
@@ -85,7 +86,14 @@ class LoopbackCallback:
             await door.task
         receivers: dict[str, list[Receiver]] = {}
         sockets = _bind(listen)
-        server = QuietServer(_config(RedirectPage(receivers)))
+        server = QuietServer(
+            serving(
+                RedirectPage(receivers),
+                keep_alive=timedelta(seconds=1),
+                grace=timedelta(seconds=2),
+                at_once=MAX_AT_ONCE,
+            )
+        )
         task = asyncio.create_task(server.serve(sockets), name=f"callback:{listen}")
         self._doors[listen] = door = _Door(server, task, receivers)
         await server.until_started(task)
@@ -128,19 +136,3 @@ def _bind_one(listen: Listen) -> socket.socket:
             "`oauth.redirect_uri`; or paste the redirect URL back with "
             "`mcpproxy auth login NAME --no-browser`.",
         ) from error
-
-
-def _config(app: RedirectPage) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_keep_alive=1,
-        timeout_graceful_shutdown=2,
-        limit_concurrency=64,
-    )

@@ -11,15 +11,19 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcpproxy.core.errors import NotPermitted, PortInUse, UsageError
 from mcpproxy.web.address import Listen
 
 BACKLOG: Final = 1024
+KEEP_ALIVE: Final = timedelta(seconds=5)
 
 
 class QuietServer(uvicorn.Server):
@@ -43,6 +47,31 @@ class QuietServer(uvicorn.Server):
                 await serving
                 return
             await asyncio.sleep(0.005)
+
+
+def serving(
+    app: ASGIApp,
+    *,
+    protocol: type[asyncio.Protocol] = HttpToolsProtocol,
+    keep_alive: timedelta = KEEP_ALIVE,
+    grace: timedelta,
+    at_once: int | None = None,
+) -> uvicorn.Config:
+    """How we let uvicorn serve: no proxy headers, no banner, no request logs, no lifespan."""
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=int(keep_alive.total_seconds()),
+        timeout_graceful_shutdown=int(grace.total_seconds()),
+        limit_concurrency=at_once,
+    )
 
 
 def bind_tcp(listen: Listen) -> socket.socket:

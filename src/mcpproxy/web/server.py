@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from mcpproxy.core.errors import UsageError
 from mcpproxy.web.address import Listen
 from mcpproxy.web.guard import is_loopback
-from mcpproxy.web.listeners import QuietServer, bind_tcp, bind_unix
+from mcpproxy.web.listeners import QuietServer, bind_tcp, bind_unix, serving
 from mcpproxy.web.peers import PeerCheckedProtocol
 
 GRACE: Final = timedelta(seconds=5)
@@ -93,18 +93,7 @@ def refuse_exposure(listen: Listen, tls: Tls | None) -> None:
 
 
 def _config(app: ASGIApp, tls: Tls | None) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        http=PeerCheckedProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=int(GRACE.total_seconds()),
-    )
+    config = serving(app, protocol=PeerCheckedProtocol, grace=GRACE)
     if tls is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(tls.certificate, tls.key)
