@@ -1,66 +1,31 @@
 """One exchange over real sockets: what was sent when it failed is never in doubt."""
 
 import asyncio
-import gzip
 import socket
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from mcpproxy.core.errors import StoreUnavailable
-from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import FailureKind, RefreshFailure, Secret
+from mcpproxy.core.http import HttpReply, HttpRequest
+from mcpproxy.core.model import RefreshFailure
 from mcpproxy.core.policy import RefreshPolicy
-from mcpproxy.oauth.client import MAX_BODY, OAuthHttpSender
-from tests.oauth.wire import Authority, Connection, listening, tunnel
+from mcpproxy.oauth.client import OAuthHttpSender
+from tests.oauth.exchanges import (
+    BODY,
+    HASTY,
+    QUICK,
+    UNKNOWN,
+    Intent,
+    failure_of,
+    fine,
+    not_sent,
+    post,
+)
+from tests.oauth.wire import Authority, Connection, listening
 
 pytestmark = pytest.mark.anyio
-
-BODY = b"grant_type=refresh_token&refresh_token=the-secret"
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-QUICK = RefreshPolicy(answer_timeout=timedelta(seconds=0.6))
-HASTY = RefreshPolicy(connect_timeout=timedelta(seconds=0.4))
-NOT_SENT, UNKNOWN = FailureKind.NOT_SENT, FailureKind.UNKNOWN
-
-
-@pytest.fixture(autouse=True)
-def no_outbound_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-def post(port: int, *, scheme: str = "http", host: str = "127.0.0.1") -> HttpRequest:
-    headers = {"content-type": "application/x-www-form-urlencoded"}
-    return HttpRequest("POST", f"{scheme}://{host}:{port}/token", headers, BODY)
-
-
-async def fine(connection: Connection) -> None:
-    await connection.request()
-    await connection.send(OK)
-
-
-class Intent:
-    """A `before_send` that notes when it was awaited."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    async def __call__(self) -> None:
-        self.times += 1
-
-
-def failure_of(reply: HttpReply | NoReply) -> RefreshFailure:
-    assert isinstance(reply, NoReply), reply
-    return reply.failure
-
 
 # --- the request ----------------------------------------------------------------------------
 
@@ -199,15 +164,6 @@ async def test_over_tls_the_handshake_is_done_before_the_intent(authority: Autho
 # --- nothing was sent -----------------------------------------------------------------------
 
 
-async def not_sent(request: HttpRequest, sender: OAuthHttpSender | None = None) -> RefreshFailure:
-    intent = Intent()
-    reply = await (sender or OAuthHttpSender()).exchange(request, before_send=intent)
-    failure = failure_of(reply)
-    assert failure.kind is NOT_SENT
-    assert intent.times == 0
-    return failure
-
-
 async def test_a_refused_connection() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -339,258 +295,6 @@ async def test_what_is_not_http() -> None:
         await connection.send(b"\x15\x03\x01\x00\x02\x02\x46 nonsense\r\n\r\n")
 
     assert (await unknown(behave)).detail == "invalid HTTP"
-
-
-# --- a part of an answer --------------------------------------------------------------------
-
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nretry-after: 5\r\n\r\n"
-PART = b'{"access_token":"new'
-
-
-async def partly(behave: object) -> HttpReply:
-    async with listening(behave) as peer:  # type: ignore[arg-type]
-        reply = await OAuthHttpSender(policy=QUICK).exchange(post(peer.port))
-    assert isinstance(reply, HttpReply)
-    assert not reply.complete
-    return reply
-
-
-async def test_an_answer_that_is_cut_off_is_kept() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(HEAD + PART)
-
-    reply = await partly(behave)
-    assert (reply.status, reply.body, reply.headers["retry-after"]) == (200, PART, "5")
-
-
-async def test_an_answer_that_is_reset_is_kept() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(HEAD)
-        connection.reset()
-
-    assert (await partly(behave)).status == 200
-
-
-async def test_an_answer_that_stalls_is_kept() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(HEAD + PART)
-        await connection.until_closed()
-
-    assert (await partly(behave)).body == PART
-
-
-async def test_an_answer_that_drips_is_bounded_by_the_whole_deadline() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        for _ in range(1000):
-            await connection.send(b"x")
-            await asyncio.sleep(0.02)
-
-    began = time.monotonic()
-    reply = await partly(behave)
-    assert time.monotonic() - began < 5
-    assert 0 < len(reply.body) < 1000
-
-
-async def test_a_flood_is_cut() -> None:
-    sent = 0
-
-    async def behave(connection: Connection) -> None:
-        nonlocal sent
-        await connection.request()
-        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
-        while sent < 67108864:
-            await connection.send(b"x" * 65536)
-            sent += 65536
-
-    reply = await partly(behave)
-    assert reply.body == b"x" * MAX_BODY
-    assert sent < 67108864
-
-
-async def test_chunks_that_break_off_are_kept() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        await connection.send(b"14\r\n" + PART + b"\r\n")
-
-    assert (await partly(behave)).body == PART
-
-
-def compressed(data: bytes) -> object:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(
-            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%b"
-            % (len(data), data)
-        )
-
-    return behave
-
-
-async def test_an_answer_that_is_compressed_though_we_asked_for_it_plain_is_read() -> None:
-    async with listening(compressed(gzip.compress(b'{"a":1}'))) as peer:  # type: ignore[arg-type]
-        reply = await OAuthHttpSender().exchange(post(peer.port))
-    assert isinstance(reply, HttpReply)
-    assert (reply.body, reply.complete) == (b'{"a":1}', True)
-
-
-async def test_a_compressed_flood_is_cut() -> None:
-    reply = await partly(compressed(gzip.compress(b"x" * 50_000_000)))
-    assert reply.body == b"x" * MAX_BODY
-
-
-async def test_half_a_compressed_answer_is_half_read() -> None:
-    text = bytes(range(256)) * 40
-    reply = await partly(compressed(gzip.compress(text)[:-12]))
-    assert text.startswith(reply.body)
-
-
-# --- outbound proxies and authorities -------------------------------------------------------
-
-FAR = "provider.example"
-
-
-async def test_through_a_proxy_the_intent_waits_for_the_tunnel(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        order.append("request")
-        await connection.send(OK)
-
-    async def intent() -> None:
-        order.append("intent")
-
-    tls = authority.server_context(FAR)
-    async with listening(behave, tls=tls) as far, listening(tunnel(far.port)) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        sender = OAuthHttpSender(ca_file=authority.file)
-        reply = await sender.exchange(post(443, scheme="https", host=FAR), before_send=intent)
-    assert isinstance(reply, HttpReply)
-    assert proxy.received.startswith(b"CONNECT provider.example:443 HTTP/1.1\r\n")
-    assert b"the-secret" not in proxy.received
-    assert order == ["intent", "request"]
-
-
-async def test_a_configured_proxy_is_used_and_the_intent_can_still_stop_it(
-    authority: Authority,
-) -> None:
-    async def refuse() -> None:
-        raise StoreUnavailable("no")
-
-    tls = authority.server_context(FAR)
-    async with (
-        listening(Connection.until_closed, tls=tls) as far,
-        listening(tunnel(far.port)) as proxy,
-    ):
-        sender = OAuthHttpSender(
-            proxy=Secret(f"http://127.0.0.1:{proxy.port}"), ca_file=authority.file
-        )
-        with pytest.raises(StoreUnavailable):
-            await sender.exchange(post(443, scheme="https", host=FAR), before_send=refuse)
-        await asyncio.wait_for(far.closed.wait(), 5)
-    assert proxy.received.startswith(b"CONNECT ")
-    assert far.received == b""
-
-
-async def test_a_proxy_that_refuses_has_sent_nothing() -> None:
-    async def behave(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(
-            b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"
-        )
-
-    async with listening(behave) as proxy:
-        sender = OAuthHttpSender(proxy=Secret(f"http://127.0.0.1:{proxy.port}"))
-        failure = await not_sent(post(443, scheme="https", host=FAR), sender)
-    assert failure.detail == "the outbound proxy refused: 407 Proxy Authentication Required"
-
-
-async def test_a_proxy_that_hangs_has_sent_nothing() -> None:
-    async with listening(Connection.until_closed) as proxy:
-        sender = OAuthHttpSender(policy=HASTY, proxy=Secret(f"http://127.0.0.1:{proxy.port}"))
-        failure = await not_sent(post(443, scheme="https", host=FAR), sender)
-    assert failure.detail == "timeout"
-
-
-async def test_a_proxy_that_cannot_be_used_is_named() -> None:
-    sender = OAuthHttpSender(proxy=Secret("gopher://127.0.0.1:1"))
-    failure = await not_sent(post(443, scheme="https", host=FAR), sender)
-    assert failure.detail == "the URL or the outbound proxy's cannot be used"
-
-
-async def test_this_machine_is_reached_without_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    async with listening(fine) as peer:
-        reply = await OAuthHttpSender(proxy=Secret("http://127.0.0.1:9")).exchange(post(peer.port))
-    assert isinstance(reply, HttpReply)
-
-
-async def test_an_authority_of_one_s_own_is_honoured(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    tls = authority.server_context("127.0.0.1")
-    async with listening(fine, tls=tls) as peer:
-        reply = await OAuthHttpSender().exchange(post(peer.port, scheme="https"))
-    assert isinstance(reply, HttpReply)
-
-
-async def test_a_host_that_needs_no_proxy_is_reached_without() -> None:
-    async with listening(Connection.until_closed) as proxy:
-        address = Secret(f"http://127.0.0.1:{proxy.port}")
-        sender = OAuthHttpSender(proxy=address, no_proxy=["does-not-exist.invalid"])
-        request = post(443, scheme="https", host="www.does-not-exist.invalid")
-        assert (await not_sent(request, sender)).detail == "name not found"
-        assert proxy.connections == []
-
-
-async def test_an_authority_that_cannot_be_read_has_sent_nothing(tmp_path: Path) -> None:
-    async with listening(Connection.until_closed) as peer:
-        sender = OAuthHttpSender(ca_file=tmp_path / "missing.pem")
-        failure = await not_sent(post(peer.port, scheme="https"), sender)
-        assert failure.detail == "the configured certificate authority cannot be read"
-        assert peer.connections == []
-
-
-# --- no way into private networks -----------------------------------------------------------
-
-
-async def test_a_public_server_cannot_lead_us_into_a_private_network() -> None:
-    async with listening(fine) as peer:
-        for host in ("127.0.0.1", "localhost"):
-            url = f"http://{host}:{peer.port}/"
-            request = HttpRequest("GET", url, on_behalf_of="https://1.1.1.1/mcp")
-            failure = await not_sent(request)
-            assert failure.detail == f"{host} is in a private network, the server is not"
-        assert peer.connections == []
-
-
-async def test_a_server_on_this_machine_may(authority: Authority) -> None:
-    tls = authority.server_context("localhost")
-    async with listening(fine, tls=tls) as peer:
-        url = f"https://localhost:{peer.port}/"
-        request = HttpRequest("GET", url, on_behalf_of="http://127.0.0.1:3000/mcp")
-        sender = OAuthHttpSender(ca_file=authority.file)
-        reply = await sender.exchange(request)
-    assert isinstance(reply, HttpReply)
-    assert f"host: localhost:{peer.port}".encode() in peer.received.lower()
-
-
-async def test_a_pinned_address_must_still_prove_its_name(authority: Authority) -> None:
-    tls = authority.server_context("127.0.0.1")
-    async with listening(fine, tls=tls) as peer:
-        url = f"https://localhost:{peer.port}/"
-        request = HttpRequest("GET", url, on_behalf_of="http://127.0.0.1:3000/mcp")
-        failure = await not_sent(request, OAuthHttpSender(ca_file=authority.file))
-    assert failure.detail.startswith("TLS: Hostname mismatch")
 
 
 # --- cancelled ------------------------------------------------------------------------------

@@ -1,48 +1,28 @@
 """The classifier: every answer a token endpoint is known to give, and what it means."""
 
-import base64
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mcpproxy.core.http import HttpReply
-from mcpproxy.core.model import AuthMethod, FailureKind, Grant, RefreshFailure, Secret, Variant
-from mcpproxy.core.ports import Issued, OtherVariant, RefreshOutcome
+from mcpproxy.core.model import FailureKind, Secret
+from mcpproxy.core.ports import Issued
 from mcpproxy.oauth.answer import pack
-from mcpproxy.oauth.token import refresh_request
-from mcpproxy.oauth.token_endpoint import TokenEndpoint
-from tests.oauth.made import GRANT, NOW, SECRET_CLIENT, FixedClock, Network, answer
-
-REFUSED, TRANSIENT, UNKNOWN = FailureKind.REFUSED, FailureKind.TRANSIENT, FailureKind.UNKNOWN
-HTML = {"content-type": "text/html; charset=utf-8"}
-PAGE = "<!DOCTYPE html><html><body>Sign in to the hotel Wi-Fi</body></html>"
-ENDPOINT = TokenEndpoint(Network({}), FixedClock())
-
-
-def read(reply: HttpReply, grant: Grant = GRANT) -> RefreshOutcome:
-    return ENDPOINT.read(grant, pack(reply, NOW), NOW)
-
-
-def issued(body: str | bytes, status: int = 200, **more: object) -> Issued:
-    outcome = read(answer(status, body, **more))  # type: ignore[arg-type]
-    assert isinstance(outcome, Issued), outcome
-    return outcome
-
-
-def failed(reply: HttpReply, grant: Grant = GRANT) -> RefreshFailure:
-    outcome = read(reply, grant)
-    assert isinstance(outcome, RefreshFailure), outcome
-    return outcome
-
+from tests.oauth.made import GRANT, NOW, answer
+from tests.oauth.readings import (
+    ENDPOINT,
+    PAGE,
+    REFUSED,
+    TRANSIENT,
+    UNKNOWN,
+    WHOLE,
+    failed,
+    issued,
+    oauth,
+)
 
 # --- what counts as tokens ------------------------------------------------------------------
 
-WHOLE = '{"access_token":"new-a","refresh_token":"new-r","expires_in":3600,"token_type":"Bearer"}'
 
 TOKEN_BODIES = {
     "plain JSON": WHOLE,
@@ -183,11 +163,6 @@ class Case:
     kind: FailureKind
     code: str | None = None
     detail: str | None = None
-
-
-def oauth(error: str, description: str = "") -> str:
-    more = {"error_description": description} if description else {}
-    return json.dumps({"error": error, **more})
 
 
 GRANT_DEAD = "invalid_grant"
@@ -377,142 +352,3 @@ def test_a_provider_that_repeats_our_tokens_does_not_get_them_shown() -> None:
 def test_a_long_description_is_cut() -> None:
     failure = failed(answer(400, oauth("invalid_grant", "very " * 10_000)))
     assert len(failure.detail) <= 160
-
-
-# --- other forms of the request --------------------------------------------------------------
-
-RESOURCE_UNWANTED = {
-    "invalid_target": oauth("invalid_target"),
-    "Entra": oauth("invalid_target", "AADSTS9010010: The resource parameter provided ..."),
-    "Entra under another code": oauth("invalid_request", "AADSTS901002: 'resource' parameter"),
-    "in words": oauth("invalid_request", "Unsupported parameter: resource"),
-}
-SCOPE_WANTED = {
-    "invalid_scope": oauth("invalid_scope"),
-    "Entra": oauth("invalid_request", "AADSTS90009: Application is requesting a token for itself"),
-    "Entra's other": oauth("invalid_request", "AADSTS900144: must contain: 'scope'"),
-    "in words": oauth("invalid_request", "The scope parameter is required"),
-}
-
-
-@pytest.mark.parametrize("body", RESOURCE_UNWANTED.values(), ids=RESOURCE_UNWANTED)
-def test_a_provider_that_wants_no_resource_gets_none(body: str) -> None:
-    assert read(answer(400, body)) == OtherVariant(Variant.NO_RESOURCE)
-
-
-@pytest.mark.parametrize("body", SCOPE_WANTED.values(), ids=SCOPE_WANTED)
-@pytest.mark.parametrize("variant", [Variant.AS_LOGIN, Variant.NO_RESOURCE])
-def test_a_provider_that_wants_the_scope_gets_it(body: str, variant: Variant) -> None:
-    outcome = read(answer(400, body), replace(GRANT, variant=variant))
-    assert outcome == OtherVariant(Variant.WITH_SCOPE)
-
-
-@pytest.mark.parametrize(
-    ("grant", "body"),
-    [
-        (replace(GRANT, variant=Variant.NO_RESOURCE), oauth("invalid_target")),
-        (replace(GRANT, variant=Variant.WITH_SCOPE), oauth("invalid_target")),
-        (replace(GRANT, variant=Variant.WITH_SCOPE), oauth("invalid_scope")),
-        (replace(GRANT, resource=None), oauth("invalid_target")),
-        (replace(GRANT, scope=None), oauth("invalid_scope")),
-    ],
-)
-def test_with_no_other_form_left_the_request_is_at_fault_and_not_the_grant(
-    grant: Grant, body: str
-) -> None:
-    failure = failed(answer(400, body), grant)
-    assert failure.kind is TRANSIENT
-    assert failure.code in {"invalid_target", "invalid_scope"}
-
-
-def form(grant: Grant) -> dict[str, list[str]]:
-    assert grant.tokens.refresh_token is not None
-    return parse_qs(refresh_request(grant, grant.tokens.refresh_token).body.decode())
-
-
-def test_a_refresh_names_the_resource_of_the_login_and_leaves_the_scope_as_granted() -> None:
-    assert form(GRANT) == {
-        "grant_type": ["refresh_token"],
-        "refresh_token": ["old-refresh-token"],
-        "client_id": ["client-1"],
-        "resource": [GRANT.resource],
-    }
-
-
-def test_the_learned_forms_differ_in_what_was_learned() -> None:
-    assert "resource" not in form(replace(GRANT, variant=Variant.NO_RESOURCE))
-    assert form(replace(GRANT, variant=Variant.WITH_SCOPE))["scope"] == ["read offline_access"]
-
-
-def test_a_secret_in_the_header_is_encoded_and_the_body_names_no_client() -> None:
-    grant = replace(GRANT, client=SECRET_CLIENT)
-    request = refresh_request(grant, Secret("r"))
-    pair = base64.b64decode(request.headers["authorization"].removeprefix("Basic "))
-    assert pair == b"id%3Awith%2Fodd+chars:s3cret%26%3D%25"
-    assert "client_id" not in parse_qs(request.body.decode())
-
-
-def test_a_secret_in_the_body_stands_beside_the_client() -> None:
-    client = replace(SECRET_CLIENT, auth_method=AuthMethod.SECRET_POST)
-    fields = form(replace(GRANT, client=client))
-    assert fields["client_id"] == ["id:with/odd chars"]
-    assert fields["client_secret"] == ["s3cret&=%"]
-
-
-# --- whatever comes --------------------------------------------------------------------------
-
-FIELDS = (
-    *("access_token", "refresh_token", "expires_in", "scope", "token_type", "ok"),
-    *("error", "errors", "error_description", "code", "message"),
-)
-bodies = st.one_of(
-    st.binary(max_size=300),
-    st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")),
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(
-                st.sampled_from(FIELDS),
-                inner,
-                max_size=5,
-            )
-        ),
-        max_leaves=10,
-    ).map(lambda value: json.dumps(value).encode()),
-    st.integers(min_value=0, max_value=len(WHOLE)).map(lambda cut: WHOLE[:cut].encode()),
-)
-headers = st.dictionaries(
-    st.sampled_from(["content-type", "retry-after", "date", "x-other"]),
-    st.sampled_from(["text/html", "application/json", "30", "-1", "Mon, 23 Nov 2026 14:31:00 GMT"])
-    | st.text(max_size=40),
-)
-
-
-@given(st.integers(100, 599), headers, bodies, st.booleans(), st.sampled_from(list(Variant)))
-def test_no_answer_whatever_breaks_the_classifier(
-    status: int, headers: dict[str, str], body: bytes, complete: bool, variant: Variant
-) -> None:
-    outcome = read(HttpReply(status, headers, body, complete), replace(GRANT, variant=variant))
-    if isinstance(outcome, RefreshFailure):
-        assert outcome.kind is not FailureKind.NOT_SENT
-        assert outcome.detail.isprintable()
-        assert len(outcome.detail) <= 160
-        assert outcome.code is None or outcome.code.isascii()
-        if outcome.kind is REFUSED:
-            assert 200 <= status < 500
-    if isinstance(outcome, Issued):
-        assert 200 <= status < 300
-        outcome.tokens.access_token.reveal().encode("ascii")
-
-
-@given(st.text())
-def test_a_stored_answer_that_is_none_of_ours_is_an_unknown_outcome(text: str) -> None:
-    outcome = ENDPOINT.read(GRANT, Secret(text), NOW)
-    assert isinstance(outcome, RefreshFailure)
-    assert outcome.kind is UNKNOWN
-
-
-@pytest.mark.parametrize("body", ["[" * 200_000, '{"a":' * 200_000, "a=" * 200_000])
-def test_deep_and_long_bodies_are_survived(body: str) -> None:
-    assert failed(answer(200, body)).kind is TRANSIENT
