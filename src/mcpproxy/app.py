@@ -19,9 +19,9 @@ from mcpproxy.clock import SystemClock
 from mcpproxy.config.changes import Changes
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
-from mcpproxy.core.errors import McpproxyError, UnknownServer
+from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.health import rfc3339
-from mcpproxy.core.model import Grant
+from mcpproxy.core.model import ConnectionState, Grant
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
 from mcpproxy.core.ports import ConnectionFacts
 from mcpproxy.custody.journal import Journal
@@ -283,16 +283,17 @@ class App:
         match notice:
             case Woke():
                 self._gateway.wake()
-            case LoginSucceeded(server=server) | RefreshSucceeded(server=server):
-                self._gateway.wake(server)
-            case LoggedOut(server=server):
+            case RefreshSucceeded(server=server):
+                if self._gateway.connection(server).state is not ConnectionState.CONNECTED:
+                    self._gateway.wake(server)
+            case LoginSucceeded(server=server) | LoggedOut(server=server):
+                # A session belongs to the account that began it.
                 self._spawn(self._reconnect(self._gateway, server))
             case _:
                 return
 
     async def _reconnect(self, gateway: Gateway, server: str) -> None:
-        """A session that a login opened must not outlive it."""
-        with suppress(UnknownServer):
+        with suppress(McpproxyError):
             await gateway.restart(server)
 
     async def _apply(self, settings: Settings, changes: Changes) -> None:
