@@ -45,7 +45,7 @@ from mcpproxy.observability.upstream_log import UpstreamLogs
 from mcpproxy.storage.engines import Opening, Vault, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
 from mcpproxy.storage.ownership import DaemonRecord, Ownership
-from mcpproxy.web.address import Listen
+from mcpproxy.web.address import Listen, socket_path
 from mcpproxy.web.application import build_app
 from mcpproxy.web.callback import LoopbackCallback
 from mcpproxy.web.doctor import Check, local_checks, server_checks
@@ -53,7 +53,6 @@ from mcpproxy.web.guard import GuardRules
 from mcpproxy.web.parts import DaemonFacts, WebParts
 from mcpproxy.web.server import WebServer
 
-SOCKET: Final = "mcpproxy.sock"
 LOG_DIRECTORY: Final = "logs"
 ATTEMPT_ID_BYTES: Final = 9
 
@@ -215,7 +214,7 @@ class App:
 
     def _listen(self, parts: WebParts, ownership: Ownership) -> None:
         settings = self._settings
-        path = settings.data_dir / SOCKET
+        path = socket_path(settings.data_dir)
         self._web = WebServer(
             build_app(parts),
             Listen(settings.listen.host, settings.listen.port),
@@ -340,7 +339,7 @@ class App:
             store=url.reveal().partition(":")[0] if url else "sqlite",
             key_location=str(settings.config_path),
             routing_mode=settings.routing_mode.value,
-            socket=str(settings.data_dir / SOCKET),
+            socket=str(socket_path(settings.data_dir)),
         )
 
     async def _checks(self, monitor: Monitor) -> tuple[Check, ...]:
