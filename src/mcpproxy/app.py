@@ -240,10 +240,10 @@ class App:
         self._config.on_change(self._apply)
         # Refreshes first: they depend on nothing, and their replay windows may be closing.
         await manager.start()
-        await gateway.start(self._config.upstreams())
         if self._web is not None:
             await self._web.start()
         self._ready = True
+        await gateway.start(self._config.upstreams())
         self._spawn(self._config.follow())
         self._spawn(monitor.run())
         with suppress(McpproxyError):

@@ -4,6 +4,8 @@ Law: connect first, then `before_send`, then send. What fails before that line h
 what fails after it may have. No redirects, no retries, no cookies, no pooled connection.
 """
 
+from __future__ import annotations
+
 import asyncio
 import ssl
 import zlib
@@ -11,16 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import httpx2
+from typing import TYPE_CHECKING, Final
 
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import FailureKind, RefreshFailure, Secret
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.oauth.addresses import Pinned, pin
 from mcpproxy.oauth.routes import Routes
-from mcpproxy.oauth.trouble import describe
+
+if TYPE_CHECKING:
+    import httpx2
 
 MAX_BODY: Final = 256 * 1024
 """SECURITY's bound on metadata and token answers; what is longer is cut and marked so."""
@@ -100,6 +102,8 @@ class OAuthHttpSender:
             if exchange.objection is not None:
                 raise exchange.objection from None
             if exchange.head is None:
+                from mcpproxy.oauth.trouble import describe
+
                 kind = FailureKind.UNKNOWN if exchange.sending else FailureKind.NOT_SENT
                 return NoReply(RefreshFailure(kind, describe(error)))
         return _reply(exchange)
@@ -110,6 +114,8 @@ class OAuthHttpSender:
             # A proxy looks names up for us: what they lead to cannot be pinned here.
             await self._talk(request, None, exchange)
             return
+        import httpx2
+
         places = await pin(request.url, request.on_behalf_of)
         for place in places[:-1]:
             try:
@@ -146,6 +152,8 @@ class OAuthHttpSender:
 
     @asynccontextmanager
     async def _client(self, url: str) -> AsyncIterator[httpx2.AsyncClient]:
+        import httpx2  # loads with the first exchange: starting must not wait for it
+
         if self._ssl_context is None:
             self._ssl_context = await asyncio.to_thread(_trust, self._ca_file)
         async with httpx2.AsyncClient(
@@ -162,6 +170,8 @@ class OAuthHttpSender:
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     """The system's authorities (or SSL_CERT_FILE's), and the configured one."""
+    import httpx2
+
     context = httpx2.create_ssl_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)

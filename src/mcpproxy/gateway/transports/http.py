@@ -4,11 +4,11 @@ Each message is a POST; an answer is JSON or an event stream; a GET stream carri
 server says by itself, where it offers one. A stream that breaks is resumed by its last event id.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
-from typing import Final
-
-from aiohttp import ClientResponse
+from typing import TYPE_CHECKING, Final
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, LinkFailed, NotMcp, NotSent, SessionForgotten
@@ -26,6 +26,9 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 from mcpproxy.gateway.wire.sse import EventParser
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 _PING: Final = jsonrpc.request(0, "ping")
 # How long a server may keep an answered stream open before we take the connection away from it.

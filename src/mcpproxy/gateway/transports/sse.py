@@ -3,11 +3,13 @@
 A GET stream carries everything the server says; its first event names the URL for our POSTs.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
-from aiohttp import ClientResponse
 from yarl import URL
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
@@ -20,6 +22,9 @@ from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind
 from mcpproxy.gateway.wire.pending import Pending
 from mcpproxy.gateway.wire.sse import Event, EventParser
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 
 class SseLink:

@@ -4,14 +4,14 @@ Law: one connection pool for the gateway's life; no cookies, no redirects, no ne
 the environment and certificates from the system. What an answer means is decided here, once.
 """
 
+from __future__ import annotations
+
 import asyncio
 import io
 import socket
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
-from aiohttp import ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -32,6 +32,10 @@ from mcpproxy.gateway.failures import (
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.transports.outbound import Outbound, ssl_context
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp import ClientResponse
 
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
@@ -62,6 +66,8 @@ class WebClient:
         proxy: URL | None,
     ) -> ClientResponse:
         """One request, one answer, unread. Raises NotSent or Broken."""
+        import aiohttp  # loads with the first connection: starting must not wait for it
+
         session = self._session or self._open()
         data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
         try:
@@ -77,6 +83,8 @@ class WebClient:
         return None if found is None else URL(found)
 
     def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         try:
             trusted = ssl_context(self._outbound)
         except OSError as error:
@@ -176,6 +184,8 @@ async def read_body(response: ClientResponse, limit: int) -> bytes:
 
 async def chunks(response: ClientResponse) -> AsyncIterator[bytes]:
     """The body as it comes. Raises Broken when it ends before its end."""
+    import aiohttp
+
     try:
         async for chunk in response.content.iter_any():
             yield chunk
@@ -187,7 +197,7 @@ def refusal(response: ClientResponse, detail: str = "") -> LinkFailed:
     """What an answer outside 2xx means. Outages and rate limits are never about the protocol."""
     status = response.status
     said = f"HTTP {status} {short(detail or response.reason or '', 120)}".rstrip()
-    challenge = response.headers.get("WWW-Authenticate")
+    challenge = ", ".join(response.headers.getall("WWW-Authenticate", ())) or None
     if status == 401:
         return Unauthorized("the server asks for a login", challenge=challenge)
     if status == 403:
@@ -214,6 +224,8 @@ def _forbidden(challenge: str | None) -> str | None:
 
 def failure_of(error: Exception) -> LinkFailed:
     """A driver's error as ours: whether anything can have arrived, and a short reason."""
+    import aiohttp
+
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return NotSent(f"host not found: {error.host}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
