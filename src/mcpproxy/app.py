@@ -9,21 +9,22 @@ import os
 import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from mcpproxy import __version__
+from mcpproxy.checkup import key_check, provider_checks
 from mcpproxy.clock import SystemClock
 from mcpproxy.config.changes import Changes
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.health import rfc3339
-from mcpproxy.core.model import ConnectionState, Grant
+from mcpproxy.core.model import ConnectionState
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
-from mcpproxy.core.ports import ConnectionFacts
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
 from mcpproxy.custody.refresh import RefreshTools
@@ -62,12 +63,23 @@ OWNER: Final = Caller("owner")
 _log = structlog.get_logger("mcpproxy")
 
 
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What one daemon is made of, each introduced to those it needs."""
+
+    vault: Vault
+    sender: OAuthHttpSender
+    manager: RefreshManager
+    gateway: Gateway
+    logins: PendingLogins
+    monitor: Monitor
+
+
 class App:
-    """All the rooms of one daemon, introduced to each other."""
+    """One daemon: its rooms, built, begun and ended in order."""
 
     def __init__(self, location: Location, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
-        self._redactor = redactor
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._bus = Bus(self._clock)
@@ -80,9 +92,7 @@ class App:
         self._ready = False
         self._web: WebServer | None = None
         self._vault: Vault | None = None
-        self._manager: RefreshManager | None = None
-        self._logins: PendingLogins | None = None
-        self._gateway: Gateway | None = None
+        self._rooms: Rooms | None = None
 
     @property
     def endpoint(self) -> str:
@@ -93,11 +103,27 @@ class App:
     # --- start --------------------------------------------------------------------------------
 
     async def start(self, ownership: Ownership) -> None:
-        """Bind, open, build, begin. Answers as soon as what is local stands; no upstream and no
+        """Open, build, bind, begin. Answers as soon as what is local stands; no upstream and no
         provider is waited for.
         """
+        vault = self._vault = await self._open_vault()
+        rooms = self._rooms = self._introduce(vault)
+        self._listen(self._web_parts(rooms), ownership)
+        self._config.on_change(self._apply)
+        # Refreshes first: they depend on nothing, and their replay windows may be closing.
+        await rooms.manager.start()
+        if self._web is not None:
+            await self._web.start()
+        self._ready = True
+        await rooms.gateway.start(self._config.upstreams())
+        self._spawn(self._config.follow())
+        self._spawn(rooms.monitor.run())
+        with suppress(McpproxyError):
+            await rooms.logins.start()
+
+    async def _open_vault(self) -> Vault:
         settings = self._settings
-        vault = self._vault = await open_vault(
+        vault = await open_vault(
             Opening(
                 data_dir=settings.data_dir,
                 keys=KEY_SOURCES[settings.key_source.value](settings.data_dir, os.environ),
@@ -111,15 +137,16 @@ class App:
                 reason=vault.locked.message,
                 next_step=vault.locked.next_step,
             )
+        return vault
+
+    def _introduce(self, vault: Vault) -> Rooms:
+        settings, out = self._settings, self._settings.outbound
         sender = OAuthHttpSender(
-            policy=settings.refresh,
-            proxy=settings.outbound.proxy,
-            no_proxy=settings.outbound.no_proxy,
-            ca_file=settings.outbound.ca_file,
+            policy=settings.refresh, proxy=out.proxy, no_proxy=out.no_proxy, ca_file=out.ca_file
         )
         provider = TokenEndpoint(sender, self._clock)
-        manager = self._manager = self._build_manager(vault, provider)
-        gateway = self._gateway = Gateway(
+        manager = self._build_manager(vault, provider)
+        gateway = Gateway(
             tokens=manager,
             clock=self._clock,
             publisher=self._bus,
@@ -127,11 +154,9 @@ class App:
             health=lambda server: monitor.health(server),
             routing_mode=settings.routing_mode.value,
             limits=_limits(settings),
-            outbound=Outbound(
-                settings.outbound.proxy, settings.outbound.no_proxy, settings.outbound.ca_file
-            ),
+            outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
         )
-        logins = self._logins = PendingLogins(
+        logins = PendingLogins(
             LoginTools(
                 store=vault.store,
                 conversation=Conversation(sender, vault.store, self._clock),
@@ -141,13 +166,15 @@ class App:
                 publisher=self._bus,
                 upstreams=self._config.upstreams,
                 challenge=gateway.challenge,
-                adopt=self._adopt,
-                forget=self._forget,
+                adopt=manager.adopt,
+                forget=manager.forget,
             )
         )
-        monitor: Monitor = self._build_monitor(manager, gateway, logins)
-        self._listen(self._build_web(monitor, manager, gateway, logins), ownership)
-        await self._begin(monitor, manager, gateway, logins)
+        policy = settings.refresh
+        monitor: Monitor = Monitor(
+            self._clock, self._config, manager, gateway, logins.pending, self._bus, policy
+        )
+        return Rooms(vault, sender, manager, gateway, logins, monitor)
 
     def _build_manager(self, vault: Vault, provider: TokenEndpoint) -> RefreshManager:
         return RefreshManager(
@@ -164,38 +191,18 @@ class App:
             )
         )
 
-    def _build_monitor(
-        self, manager: RefreshManager, connections: ConnectionFacts, logins: PendingLogins
-    ) -> Monitor:
-        monitor = Monitor(
-            self._clock,
-            self._config,
-            manager,
-            connections,
-            logins.pending,
-            self._bus,
-            self._settings.refresh,
-        )
-        self._bus.hear(RefreshLog().hear)
-        self._bus.hear(monitor.hear)
-        self._bus.hear(self._hear)
-        return monitor
-
-    def _build_web(
-        self,
-        monitor: Monitor,
-        manager: RefreshManager,
-        gateway: Gateway,
-        logins: PendingLogins,
-    ) -> WebParts:
-        metrics = Metrics(self._clock, monitor.healths, manager.grant, {"events": self._bus.depth})
-        self._bus.hear(metrics.hear)
+    def _web_parts(self, rooms: Rooms) -> WebParts:
+        manager, gateway, monitor = rooms.manager, rooms.gateway, rooms.monitor
+        depths = {"events": self._bus.depth}
+        metrics = Metrics(self._clock, monitor.healths, manager.grant, depths)
+        for hear in (RefreshLog().hear, metrics.hear, monitor.hear, self._hear):
+            self._bus.hear(hear)
         return WebParts(
             clock=self._clock,
             rules=self._rules,
             about=self._about,
             ready=lambda: self._ready,
-            checks=lambda: self._checks(monitor),
+            checks=lambda: self._checks(rooms),
             directory=self._config,
             editor=self._config,
             monitor=monitor,
@@ -204,7 +211,7 @@ class App:
             logs=self._logs,
             grants=manager,
             refresh=manager,
-            logins=logins,
+            logins=rooms.logins,
             connections=gateway,
             gateway=gateway,
             mcp=gateway.asgi(lambda _: OWNER),
@@ -230,25 +237,6 @@ class App:
             )
         )
 
-    async def _begin(
-        self,
-        monitor: Monitor,
-        manager: RefreshManager,
-        gateway: Gateway,
-        logins: PendingLogins,
-    ) -> None:
-        self._config.on_change(self._apply)
-        # Refreshes first: they depend on nothing, and their replay windows may be closing.
-        await manager.start()
-        if self._web is not None:
-            await self._web.start()
-        self._ready = True
-        await gateway.start(self._config.upstreams())
-        self._spawn(self._config.follow())
-        self._spawn(monitor.run())
-        with suppress(McpproxyError):
-            await logins.start()
-
     # --- stop ---------------------------------------------------------------------------------
 
     async def stop(self) -> None:
@@ -257,17 +245,17 @@ class App:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
-        if self._gateway is not None:
-            self._gateway.end_streams()
+        rooms = self._rooms
+        if rooms is not None:
+            rooms.gateway.end_streams()
         if self._web is not None:
             await self._web.stop()
-        if self._logins is not None:
-            await self._logins.stop()
+        if rooms is not None:
+            await rooms.logins.stop()
         await self._callback.aclose()
-        if self._gateway is not None:
-            await self._gateway.stop()
-        if self._manager is not None:
-            await self._manager.stop()
+        if rooms is not None:
+            await rooms.gateway.stop()
+            await rooms.manager.stop()
         if self._vault is not None:
             await self._vault.store.close()
         self._bus.close()
@@ -277,17 +265,18 @@ class App:
 
     def _hear(self, notice: Notice) -> None:
         """What one room says that another waits for."""
-        if self._gateway is None:
+        if self._rooms is None:
             return
+        gateway = self._rooms.gateway
         match notice:
             case Woke():
-                self._gateway.wake()
+                gateway.wake()
             case RefreshSucceeded(server=server):
-                if self._gateway.connection(server).state is not ConnectionState.CONNECTED:
-                    self._gateway.wake(server)
+                if gateway.connection(server).state is not ConnectionState.CONNECTED:
+                    gateway.wake(server)
             case LoginSucceeded(server=server) | LoggedOut(server=server):
                 # A session belongs to the account that began it.
-                self._spawn(self._reconnect(self._gateway, server))
+                self._spawn(self._reconnect(gateway, server))
             case _:
                 return
 
@@ -297,21 +286,18 @@ class App:
 
     async def _apply(self, settings: Settings, changes: Changes) -> None:
         self._settings = settings
-        if self._gateway is not None:
-            await self._gateway.apply(settings.upstreams)
-
-    def _adopt(self, grant: Grant) -> None:
-        if self._manager is not None:
-            self._manager.adopt(grant)
-
-    def _forget(self, server: str) -> None:
-        if self._manager is not None:
-            self._manager.forget(server)
+        if self._rooms is not None:
+            await self._rooms.gateway.apply(settings.upstreams)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a background task failed", exc_info=task.exception())
 
     # --- facts for the web ----------------------------------------------------------------------
 
@@ -342,9 +328,16 @@ class App:
             socket=str(socket_path(settings.data_dir)),
         )
 
-    async def _checks(self, monitor: Monitor) -> tuple[Check, ...]:
-        local = await asyncio.to_thread(local_checks, self._settings.data_dir, os.environ)
-        return (*local, *server_checks(monitor.healths()))
+    async def _checks(self, rooms: Rooms) -> tuple[Check, ...]:
+        settings, names = self._settings, self._config.upstreams()
+        local = await asyncio.to_thread(local_checks, settings.data_dir, os.environ)
+        grants = [grant for name in names if (grant := rooms.manager.grant(name)) is not None]
+        return (
+            *local,
+            key_check(settings.key_source.value, rooms.vault.locked),
+            *await provider_checks(grants, rooms.sender, self._clock),
+            *server_checks(rooms.monitor.healths()),
+        )
 
 
 def _limits(settings: Settings) -> GatewayLimits:

@@ -47,6 +47,9 @@ MAX_SPARES: Final = 4
 MAX_REFUSALS: Final = 3
 """The refusal, its confirmation and one quiet probe: then the provider is left in peace."""
 
+MAX_WINDOWS: Final = 3
+"""How often for one token a lost answer shortens the waits again."""
+
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """Facts that lie further ahead than this were written before the clock was set back."""
 
@@ -272,9 +275,7 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
         )
         return replace(grant, refusals=refusals, failures=None, attempt=None)
     unknown = failure.kind is FailureKind.UNKNOWN
-    # The first lost answer of a generation begins the ladder anew: the provider's replay window
-    # is open now, whatever an outage before had stretched the waits to.
-    run = None if unknown and grant.unanswered == 0 else grant.failures
+    run = None if unknown and _opens_a_window(grant) else grant.failures
     failures = FailureRun(
         count=run.count + 1 if run else 1,
         first_at=run.first_at if run else begun_at,
@@ -284,6 +285,16 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
     return replace(
         grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
     )
+
+
+def _opens_a_window(grant: Grant) -> bool:
+    """Whether an answer lost now begins the ladder anew: the provider's replay window may be open
+    from this moment, whatever an outage before had stretched the waits to. Not for ever: a
+    provider that keeps breaking off is not to be asked every few seconds.
+    """
+    past = grant.failures
+    is_first = past is None or past.failure.kind is not FailureKind.UNKNOWN
+    return is_first and grant.unanswered < MAX_WINDOWS
 
 
 def _orphaned(grant: Grant, at: datetime) -> Grant:

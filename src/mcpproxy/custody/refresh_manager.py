@@ -87,15 +87,23 @@ class RefreshManager:
 
     async def _run(self) -> None:
         while True:
-            self._look_at_clocks()
-            if self._tools.clock.elapsed() >= self._reread_at:
-                with suppress(StoreError):
-                    await self._reread()
-            pause = self._begin_what_is_due()
+            try:
+                pause = await self._look()
+            except Exception as error:  # a bug must not end what keeps every login alive
+                _report("the refresh loop failed; it goes on", error)
+                pause = self._tick
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause.total_seconds()):
                     await self._poke.wait()
             self._poke.clear()
+
+    async def _look(self) -> timedelta:
+        """Do what is due; how long until somebody has to look again."""
+        self._look_at_clocks()
+        if self._tools.clock.elapsed() >= self._reread_at:
+            with suppress(StoreError):
+                await self._reread()
+        return self._begin_what_is_due()
 
     def _look_at_clocks(self) -> None:
         woke = self._wake.look()
@@ -141,6 +149,8 @@ class RefreshManager:
         except StoreError as error:
             pause = STORE_PAUSE
             self._store_fails(error)
+        except Exception as error:  # told, and tried again after the minimum interval
+            _report(f"the refresh of {server} failed inside mcpproxy", error)
         finally:
             entry.refresh = None
             # Holds whatever the wall clock does: facts alone cannot see it set back.
@@ -360,6 +370,11 @@ class RefreshManager:
         if trouble is not self._store_trouble:
             self._store_trouble = trouble
             self._tools.publisher.publish(StoreTroubled(trouble.value, error.message))
+
+
+def _report(message: str, error: Exception) -> None:
+    """To the event loop's handler, which logs it with its traceback."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def _login_required(server: str, why: str) -> LoginRequired:
