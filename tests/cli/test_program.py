@@ -203,7 +203,10 @@ def test_tools_are_listed_searched_and_called(
     assert "echo" in program.run("tools", "search", "Says").out
     assert program.run("tools", "call", "one", "echo", '{"a": 1}').out == '{"a": 1}\n'
     assert program.run("tools", "call", "one", "echo", "-", stdin='{"b":2}').out == '{"b": 2}\n'
+    assert program.run("tools", "call", "one:echo", '{"a": 1}').out == '{"a": 1}\n'
     assert program.run("tools", "call", "one", "echo", "[1]").code == 2
+    assert program.run("tools", "call", "one").code == 2
+    assert program.run("tools", "call", "one:echo", "{}", "more").code == 2
     assert program.run("tools", "call", "one", "gone").code == 1
 
 

@@ -1,4 +1,4 @@
-"""`mcpproxy tools call SERVER TOOL ['{"argument": …}']`."""
+"""`mcpproxy tools call SERVER:TOOL ['{"argument": …}']`; SERVER TOOL as two words works too."""
 
 import json
 import sys
@@ -14,15 +14,15 @@ from mcpproxy.core.text import escape_lines
 
 
 @define("call", "Call a tool. ARGUMENTS is a JSON object, or - to read it from standard input.")
-@click.argument("server")
-@click.argument("tool")
-@click.argument("arguments", required=False)
+@click.argument("tool", metavar="SERVER:TOOL")
+@click.argument("words", nargs=-1, metavar="[ARGUMENTS]")
 @click.option("--timeout", default=120.0, type=click.FloatRange(1, 600), help="Seconds to wait.")
-def command(server: str, tool: str, arguments: str | None, timeout: float) -> int:
+def command(tool: str, words: tuple[str, ...], timeout: float) -> int:
     options = find_globals()
+    server, name, arguments = _read(tool, words)
     body = {
         "server": server,
-        "tool": tool,
+        "tool": name,
         "arguments": _arguments(arguments),
         "timeout": timeout,
     }
@@ -33,6 +33,24 @@ def command(server: str, tool: str, arguments: str | None, timeout: float) -> in
     else:
         output.show(result, options.format)
     return 1 if isinstance(result, dict) and result.get("isError") else 0
+
+
+def _read(tool: str, words: tuple[str, ...]) -> tuple[str, str, str | None]:
+    """Server, tool and arguments, from `server:tool` or from two words."""
+    server, colon, name = tool.partition(":")
+    if not colon:
+        if not words:
+            raise UsageError(
+                f"'{tool}' names no tool.",
+                next_step="Write SERVER:TOOL; see `mcpproxy tools list`.",
+            )
+        name, words = words[0], words[1:]
+    if len(words) > 1:
+        raise UsageError(
+            "There is more than one word for the arguments.",
+            next_step="""Write them as one JSON object, in quotes: '{"name": "value"}'.""",
+        )
+    return server, name, words[0] if words else None
 
 
 def _arguments(text: str | None) -> Any:
