@@ -42,3 +42,23 @@ def test_the_dependencies_are_those_of_the_project() -> None:
             locked[package]["version"],
             source["upload-time"][:10],
         )
+
+
+def floors() -> list[str]:
+    """The layers of the import contract, from the top."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each["id"] == "floors")
+    return [layer.strip("()") for layer in layers]
+
+
+@pytest.mark.parametrize("page", ["AGENTS.md", "docs/explanation/architecture.md"])
+def test_the_floors_are_those_that_are_enforced(page: str) -> None:
+    assert " → ".join(floors()) in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    source = ROOT / "src" / "mcpproxy"
+    modules = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
+    housed = {module for floor in floors() for module in floor.split(" | ")}
+    assert modules - {"__init__", "__main__", "__pycache__"} == housed
