@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.daemon import Daemon, Server, caused_by, connected
 from tests.e2e.world import NAME, Builder, Stage, World
 from tests.peers.browser import PASSWORD, browser_command, page
