@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def run(flags: Flags, announce: Announce) -> None:
     location = locate(flags, environ)
     ConfigFile(location, environ).prepare()
     settings = load(location, environ)
+    _take_name()
     private_directory(settings.data_dir)
     ownership = claim(settings.data_dir)
     try:
@@ -58,6 +60,12 @@ def run(flags: Flags, announce: Announce) -> None:
         _run_loop(_serve(location, settings, ownership, redactor, announce))
     finally:
         ownership.release()
+
+
+def _take_name() -> None:
+    """`pkill mcpproxy` finds the daemon by its name on Linux, also where that would be python's."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text("mcpproxy")
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:

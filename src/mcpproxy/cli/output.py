@@ -86,8 +86,10 @@ def fail(error: McpproxyError, kind: str) -> None:
 
 
 def _problems(error: McpproxyError) -> Sequence[str]:
+    """Each on a line of its own, unless the only one stands in the message already."""
     found = error.as_dict().get("problems", ())
-    return [str(each) for each in found] if isinstance(found, list | tuple) else []
+    problems = [str(each) for each in found] if isinstance(found, list | tuple) else []
+    return [] if len(problems) == 1 and problems[0] in error.message else problems
 
 
 def _yaml_lines(data: Any) -> Sequence[str]:

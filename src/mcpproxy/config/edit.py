@@ -48,7 +48,10 @@ class ConfigFile:
         if self._location.api_key:
             return
         text = read_text(path)
-        root = parse(text)
+        try:
+            root = parse(text)
+        except ConfigError:
+            return  # `load` says what is wrong with it, with the file's name
         key = root.member("api_key")
         if root.members is not None and (key is None or key.scalar in ("", None)):
             write_private(path, splice.set_member(text, root, "api_key", secrets.token_urlsafe(32)))

@@ -19,13 +19,14 @@ from mcpproxy.config.references import Lookup, References
 from mcpproxy.config.schema import ALIASES, FileModel
 from mcpproxy.config.settings import (
     KeySourceName,
+    ListenAddress,
     LogLevel,
     LogSettings,
     OutboundSettings,
     RoutingMode,
     Settings,
 )
-from mcpproxy.core.errors import ConfigError
+from mcpproxy.core.errors import ConfigError, UsageError
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 
@@ -86,6 +87,16 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     return _settings(model, location, Secret(api_key), configured, policy, said)
 
 
+def _listen(location: Location, model: FileModel) -> ListenAddress:
+    """Where the daemon listens. Raises UsageError for what flag or environment say."""
+    try:
+        return rules.parse_listen(location.listen or model.listen)
+    except ValueError as error:
+        raise UsageError(
+            f'"{location.listen}" is not an address to listen on', next_step=f"write {error}"
+        ) from None
+
+
 def _settings(
     model: FileModel,
     location: Location,
@@ -100,7 +111,7 @@ def _settings(
         config_path=location.config_path,
         data_dir=location.data_dir,
         api_key=api_key,
-        listen=rules.parse_listen(location.listen or model.listen),
+        listen=_listen(location, model),
         require_mcp_auth=model.require_mcp_auth,
         routing_mode=RoutingMode(model.routing_mode),
         database_url=Secret(model.database_url) if model.database_url else None,
