@@ -135,6 +135,17 @@ def test_a_lost_answer_after_a_long_outage_is_still_sent_again_inside_the_window
     assert due_in(plan(grant, NOW + 2411 * SECOND)) == 2430
 
 
+def test_a_lost_answer_after_another_failure_opens_its_window_again_but_not_for_ever() -> None:
+    grant, waits = a_grant(), []
+    for begun in range(0, 8000, 2000):
+        for n in range(5):
+            grant = fail(grant, begun + n * 300, FailureKind.NOT_SENT)
+        lost_at = begun + 1500
+        grant = fail(grant, lost_at, FailureKind.UNKNOWN)
+        waits.append(due_in(plan(grant, NOW + (lost_at + 1) * SECOND)) - lost_at)
+    assert waits == [10, 10, 10, 300]
+
+
 def test_somebody_asking_is_served_now_but_within_the_minimum_interval() -> None:
     grant = a_grant(last_begun_at=NOW)
     asked = NOW + 3 * SECOND

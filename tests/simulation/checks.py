@@ -5,12 +5,13 @@ Law: it has its own arithmetic; the product's word is taken only where it is wha
 
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mcpproxy.core.errors import LoginRequired, TokenUnavailable
 from mcpproxy.core.lifecycle import ending
-from mcpproxy.core.model import FailureKind, Grant, Phase, Secret, Verdict
-from mcpproxy.core.notices import LoginLost, RefreshFailedNotice, RefreshSucceeded
+from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshFailure, Secret, Verdict
+from mcpproxy.core.notices import LoginLost, RefreshSucceeded
 from tests.simulation.provider import Expiry, Family
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ EPSILON: Final = 0.05
 """An attempt begins with its intent; the store takes a moment to write it."""
 MIN_INTERVAL: Final = 10.0
 BACKOFF: Final = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+WINDOWS: Final = 3
 REFRESH_FRACTION: Final = 0.8
 
 STALE_MEMORY: Final = 75.0
@@ -33,8 +35,8 @@ NOTICES_WAKE: Final = 60.0
 """Two processes notice the same wake one after the other, each a tick late at most."""
 
 MAX_LATE: Final = 60.0
-MAX_PRESENTATIONS_AFTER_END: Final = 4
-"""The refusal, its confirmation, the quiet probe; and one that was under way at the end."""
+MAX_PRESENTATIONS_AFTER_END: Final = 8
+"""The refusal, its confirmation, the quiet probe; again each whose answer was lost."""
 
 NOTICED_WITHIN: Final = 9 * 3600.0
 """After the access token is dead, the longest outage and a clock set back included."""
@@ -46,12 +48,14 @@ class _Pace:
 
     began: float | None = None
     failures: int = 0
-    unanswered: bool = False
+    was_unknown: bool = False
+    unanswered: int = 0
     asked: bool = False
+    told_not_before: float = 0.0
     not_before: float = 0.0
-    attempt: str = ""
     doubted_at: float = float("-inf")
     logged_in_at: float = 0.0
+    issued_at: float = 0.0
 
 
 class Checks:
@@ -118,8 +122,8 @@ class Checks:
         self._pace(server).asked = True
 
     def told_to_wait(self, server: str, seconds: float) -> None:
-        """The provider answered with Retry-After."""
-        self._pace(server).not_before = self._world.now() + seconds
+        """The provider answers with Retry-After; it counts once the answer is stored."""
+        self._pace(server).told_not_before = self._world.now() + seconds
 
     def woke(self) -> None:
         """Failures from before a sleep or a change of network are no guide any more."""
@@ -131,29 +135,32 @@ class Checks:
         for pace in self._paces.values():
             pace.asked, pace.not_before = True, 0.0
 
-    def failed(self, notice: RefreshFailedNotice) -> None:
-        """An attempt is known to have failed."""
-        pace, kind = self._pace(notice.server), notice.failure.kind
-        if notice.attempt_id != pace.attempt:
-            return  # a holder that stood still tells late
-        pace.attempt = ""
-        if kind is FailureKind.REFUSED:
+    def _failed(self, server: str, failure: RefreshFailure) -> None:
+        """A failed attempt was stored. The first lost answer after something else begins the
+        ladder anew: its provider's replay window is open.
+        """
+        pace = self._pace(server)
+        unknown = failure.kind is FailureKind.UNKNOWN
+        if failure.status == HTTPStatus.TOO_MANY_REQUESTS:
+            pace.not_before = pace.told_not_before
+        if failure.kind is FailureKind.REFUSED:
             pace.failures, pace.asked = 0, True
-        elif kind is FailureKind.UNKNOWN and not pace.unanswered:
-            pace.failures, pace.unanswered = 1, True
+        elif unknown and not pace.was_unknown and pace.unanswered < WINDOWS:
+            pace.failures = 1
         else:
             pace.failures += 1
+        pace.was_unknown, pace.unanswered = unknown, pace.unanswered + unknown
 
     def succeeded(self, notice: RefreshSucceeded) -> None:
-        pace = self._pace(notice.server)
-        pace.failures, pace.unanswered, pace.asked = 0, False, False
+        """Told only after it was stored."""
         stored = self._world.durable[notice.server]
         if stored.generation < notice.generation:
             self.fail(notice.server, "told of a success that is not stored")
 
     def logged_in(self, server: str) -> None:
         """A new login: what was known of the old one is no measure any more."""
-        self._paces[server] = _Pace(logged_in_at=self._world.now())
+        now = self._world.now()
+        self._paces[server] = _Pace(logged_in_at=now, issued_at=now)
 
     # --- safety ---------------------------------------------------------------------------------
 
@@ -163,8 +170,17 @@ class Checks:
             self.fail(after.server, "generation went back")
         if after.tokens.refresh_token is None:
             self.fail(after.server, "stored without its refresh token")
-        if after.attempt is not None and before.attempt is None:
-            self._pace(after.server).attempt = after.attempt.attempt_id
+        refused, failed = after.refusals, after.failures
+        if refused is not None and refused != before.refusals:
+            self._failed(after.server, refused.failure)
+        elif failed is not None and failed != before.failures:
+            self._failed(after.server, failed.failure)
+        elif after.generation > before.generation:
+            pace = self._pace(after.server)
+            pace.failures, pace.unanswered, pace.was_unknown = 0, 0, False
+            # Issued before the clock was set and stored after it, it may be due at once.
+            pace.issued_at = pace.began or 0.0
+            pace.asked = self._stepped_at > pace.issued_at
 
     def processed(self, server: str) -> None:
         """The provider processed a request."""
@@ -182,20 +198,17 @@ class Checks:
     def told_unavailable(self, server: str, error: TokenUnavailable) -> None:
         """A caller was told that there is no token: is that so?"""
         world = self._world
-        grant, family, now = world.durable[server], world.provider.family(server), world.now()
-        works = family.knows_access(grant.tokens.access_token.reveal(), now)
-        known = now - world.saved_at[server] > STALE_MEMORY and grant.rejected is None
-        if works and known and self._stepped_at < world.saved_at[server]:
+        known = world.now() - world.saved_at[server] > STALE_MEMORY
+        if known and self._has_a_living_token(server) and world.durable[server].rejected is None:
             self.fail(server, f"no token for a caller though one works: {error}")
         if isinstance(error, LoginRequired):
-            self._judge_lost_word(family, works=works)
+            self._judge_lost_word(server)
 
     def told_lost(self, notice: LoginLost) -> None:
         """Custody says that a login is over."""
         world, server = self._world, notice.server
         family, grant = world.provider.family(server), world.durable[server]
-        works = family.knows_access(grant.tokens.access_token.reveal(), world.now())
-        self._judge_lost_word(family, works=works)
+        self._judge_lost_word(server)
         if family.lost_in_transit and notice.reason == Verdict.PROVIDER_ENDED:
             self.fail(server, "blames the provider for an answer that was lost on the way")
         by_provider = family.ended is not None and not family.lost_in_transit
@@ -204,20 +217,25 @@ class Checks:
 
     def refused_for_once(self, server: str) -> None:
         """A refusal was injected that is none."""
-        self._pace(server).doubted_at = self._world.now()
+        self._pace(server).doubted_at = self._world.awake()
 
-    def _judge_lost_word(self, family: Family, *, works: bool) -> None:
+    def _has_a_living_token(self, server: str) -> bool:
+        """The stored access token works, and our clock has no reason to say otherwise."""
+        world, pace = self._world, self._pace(server)
+        token = world.durable[server].tokens.access_token
+        return self._stepped_at < pace.issued_at and world.works(server, token)
+
+    def _judge_lost_word(self, server: str) -> None:
         """`Sign in` may be said of a living login only for a moment: after a refusal that was
         none, with the access token dead; or by a process that has not heard of the new login.
         """
-        if family.ended is not None:
+        world, pace = self._world, self._pace(server)
+        if world.provider.family(server).ended is not None:
             return
-        now, pace = self._world.now(), self._pace(family.server)
-        doubtful = now - pace.doubted_at < DOUBT and not works
-        news = now - pace.logged_in_at < STALE_MEMORY
-        stepped = now - self._stepped_at < STALE_MEMORY
-        if not (doubtful or news or stepped):
-            self.fail(family.server, "asks for a login though the provider has it")
+        in_doubt = world.awake() - pace.doubted_at < DOUBT
+        is_news = world.now() - max(pace.logged_in_at, self._stepped_at) < STALE_MEMORY
+        if not is_news and not (in_doubt and not self._has_a_living_token(server)):
+            self.fail(server, "asks for a login though the provider has it")
 
     # --- verdicts -------------------------------------------------------------------------------
 

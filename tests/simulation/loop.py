@@ -6,13 +6,17 @@ Everything that runs on it must be inline: a thread or a socket would make trace
 import asyncio
 import selectors
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
 
 
+MOST_TURNS_AT_ONE_TIME: Final = 50_000
+"""A world of some dozen tasks is at rest after hundreds; who needs more runs in a circle."""
+
+
 class Stuck(Exception):
-    """Nothing is scheduled and nothing can ever happen: a deadlock in the code under test."""
+    """A deadlock in the code under test, or a circle in which no time passes."""
 
 
 class _NoWaiting(selectors.SelectSelector):
@@ -21,11 +25,17 @@ class _NoWaiting(selectors.SelectSelector):
     def __init__(self, owner: "VirtualLoop") -> None:
         super().__init__()
         self._owner = owner
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stuck("no task can run and no timer is set")
-        self._owner.advance(timeout)
+        if timeout > 0:
+            self._turns = 0
+            self._owner.advance(timeout)
+        self._turns += 1
+        if self._turns > MOST_TURNS_AT_ONE_TIME:
+            raise Stuck("tasks keep each other busy and no time passes")
         return []
 
 
@@ -40,7 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual
 
     def advance(self, seconds: float) -> None:
-        self._virtual += max(0.0, seconds)
+        self._virtual += seconds
 
 
 def run_virtually(main: Coroutine[Any, Any, _T]) -> _T:

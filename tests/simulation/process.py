@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable
 from mcpproxy.core.model import Grant
-from mcpproxy.core.notices import LoginLost, Notice, RefreshFailedNotice, RefreshSucceeded
+from mcpproxy.core.notices import LoginLost, Notice, RefreshSucceeded
 from mcpproxy.core.ports import Lease, LeaseHold, Store
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import RefreshTools
@@ -176,8 +176,6 @@ class Process:
         match notice:
             case RefreshSucceeded():
                 world.checks.succeeded(notice)
-            case RefreshFailedNotice():
-                world.checks.failed(notice)
             case LoginLost():
                 world.checks.told_lost(notice)
             case _:

@@ -51,13 +51,13 @@ class Outcome:
 
 
 def some_logins(random: Random, setting: Setting) -> list[Login]:
-    """Lives evenly over the scale of their logarithm."""
+    """Lives over the scale of their logarithm, the short ones more often."""
     low, high = map(math.log, setting.lives)
     return [
         Login(
             server=f"server-{n}",
             rotation=random.choice(setting.rotations),
-            life=round(math.exp(random.uniform(low, high))),
+            life=round(math.exp(low + (high - low) * random.random() ** 2)),
             expiry=random.choice(setting.expiries),
         )
         for n in range(setting.logins)

@@ -33,6 +33,9 @@ STORY_LINES: Final = 30
 READ_LAG: Final = 60.0
 """How far a read may be behind, in seconds."""
 
+PATIENCE: Final = (1.0, 3600.0)
+"""How long people take to log in again, in seconds."""
+
 REMEMBERED_TOKENS: Final = 12
 """More than can be refreshed while a process has not re-read the store: one in 10 s at most."""
 
@@ -72,6 +75,7 @@ class World:
         self.flights: dict[Flight, None] = {}
         self.checks = Checks(self)
         self._outage_until = 0.0
+        self._log_in_at: dict[str, float] = {}
         self._vault: Vault | None = None
         self._hash = hashlib.sha256()
         self._stories: dict[str, deque[str]] = {}
@@ -83,6 +87,10 @@ class World:
     def now(self) -> float:
         """Seconds since the beginning, slept ones included."""
         return self.clock.elapsed().total_seconds()
+
+    def awake(self) -> float:
+        """Seconds since the beginning in which anything of ours could run."""
+        return self._loop.time()
 
     def trace(self, who: str, what: str, server: str = ALL, detail: object = "") -> None:
         """One line of the trace: hashed always, and told again if this server's story is asked."""
@@ -240,12 +248,18 @@ class World:
             process.manager.adopt(grant)
 
     async def log_in_again(self) -> int:
-        """People whose login is over, and who were told so, log in again; how many lost theirs
-        on the way.
+        """People whose login is over, and who were told so, log in again some time; how many of
+        them lost it on the way.
         """
-        lost = 0
+        lost, now = 0, self.now()
         for family in self.provider.families():
-            if family.ended is not None and self.checks.is_noticed(family):
+            if family.ended is None or not self.checks.is_noticed(family):
+                continue
+            log_in_at = self._log_in_at.setdefault(
+                family.server, now + self.random.uniform(*PATIENCE)
+            )
+            if now >= log_in_at:
+                del self._log_in_at[family.server]
                 lost += family.lost_in_transit
                 await self.log_in(family.login)
         return lost

@@ -143,9 +143,11 @@ class RefreshManager:
                 if self._entries.get(server) is entry:
                     self.forget(server)
             else:
-                if result.grant.last_begun_at == entry.grant.last_begun_at:
-                    pause = timedelta(0)
+                known = entry.grant
                 self._take(result.grant)
+                if result.grant.last_begun_at == known.last_begun_at:
+                    # Nothing was tried. What is due by facts that were not believed stays due.
+                    pause = BUSY_PAUSE if entry.grant is known else timedelta(0)
         except StoreError as error:
             pause = STORE_PAUSE
             self._store_fails(error)

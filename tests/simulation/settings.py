@@ -1,0 +1,54 @@
+"""Worlds in which a certain kind of bug shows soon."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from tests.simulation.faults import HOURS, Fault, FaultRates
+from tests.simulation.provider import Expiry, Rotation
+from tests.simulation.run import Setting
+
+BUSY: Final = Setting(
+    logins=6,
+    calls=(1.0, 20.0),
+    lives=(300.0, 600.0),
+    expiries=(Expiry.NUMBER,),
+    rates=FaultRates(wire=0.15, hours={**HOURS, Fault.NETWORK_CHANGE: 0.5}),
+)
+"""Short lives, many calls, much trouble on the wire: most bugs show here."""
+
+
+def _with_rates(**changes: Any) -> Setting:
+    return replace(BUSY, rates=replace(BUSY.rates, **changes))
+
+
+SLOW: Final = _with_rates(wire=0.7, wire_faults=(Fault.SLOW,))
+FULL_DISKS: Final = _with_rates(full=0.01)
+ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2})
+PAUSES: Final = _with_rates(paused=0.005)
+JAMMED: Final = _with_rates(wire=0.0, crash=0.0, full=0.3, hours={})
+RESTARTS: Final = _with_rates(
+    wire=0.7, wire_faults=(Fault.SLOW,), crash=0.0, hours={Fault.TERMINATED: 0.03}
+)
+IMPATIENT: Final = replace(
+    _with_rates(
+        wire=0.7,
+        wire_faults=(Fault.SLOW,),
+        crash=0.0,
+        paused=0.0,
+        caller_gone=0.8,
+        hours={Fault.TOKEN_REVOKED: 0.02},
+    ),
+    rotations=(Rotation.STRICT,),
+    calls=(0.5, 5.0),
+)
+
+SETTINGS: Final = {
+    "busy": BUSY,
+    "endings": ENDINGS,
+    "full disks": FULL_DISKS,
+    "impatient": IMPATIENT,
+    "jammed": JAMMED,
+    "pauses": PAUSES,
+    "restarts": RESTARTS,
+    "slow": SLOW,
+}
