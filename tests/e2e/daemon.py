@@ -62,7 +62,12 @@ class Daemon:
         self.origin = f"http://127.0.0.1:{self.port}"
         self.mcp_url = f"{self.origin}/mcp"
         self.config_path = self.data_dir / "mcp_config.json"
-        self.settings = {"api_key": API_KEY, "mcpServers": [*servers], **settings}
+        self.settings = {
+            "listen": f"127.0.0.1:{self.port}",
+            "api_key": API_KEY,
+            "mcpServers": [*servers],
+            **settings,
+        }
         if not self.config_path.exists():
             self.write_config()
         self._opened = directory / "a-browser-was-opened"

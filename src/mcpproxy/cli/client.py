@@ -57,7 +57,8 @@ class Client:
     def __init__(self, reach: Reach) -> None:
         record = find_daemon(reach.location.data_dir)
         self._key = reach.api_key
-        self._listen = record.listen if record else reach.listen
+        # Nothing is noted yet while a daemon starts, nor ever on a read-only disk.
+        self._listen = record.listen if record and record.listen else reach.listen
         known = record.socket if record else ""
         self._socket = Path(known) if known else socket_path(reach.location.data_dir)
 

@@ -12,8 +12,18 @@ from mcpproxy.core.errors import StoreCorrupt, StoreError, StoreTrouble, StoreUn
 PRIMARY: Final = 0xFF
 """The low byte of an extended result code is its primary code."""
 
-REOPEN: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB})
-"""After these the connection may hold on to what is no longer so; the next use opens anew."""
+REOPEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""After these the connection may hold on to what is no longer so; the next use opens anew.
+
+SQLite opens a file that it may not write to for reading, and that is for the connection's life.
+"""
 
 
 def primary_code(error: sqlite3.Error) -> int:

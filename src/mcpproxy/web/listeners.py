@@ -23,6 +23,9 @@ from mcpproxy.core.errors import NotPermitted, PortInUse, UsageError
 from mcpproxy.web.address import Listen
 
 BACKLOG: Final = 1024
+DISK_TAKES_NOTHING: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+
+_log = logging.getLogger("mcpproxy.web")
 KEEP_ALIVE: Final = timedelta(seconds=5)
 
 
@@ -101,8 +104,9 @@ def bind_tcp(listen: Listen) -> socket.socket:
     return listener
 
 
-def bind_unix(path: Path) -> socket.socket:
-    """A 0600 socket in a 0700 directory; one that a dead daemon left is replaced.
+def bind_unix(path: Path) -> socket.socket | None:
+    """A 0600 socket in a 0700 directory; one that a dead daemon left is replaced. None where the
+    disk takes no new file: what is stored is served all the same, and commands come over TCP.
 
     Only the holder of the data dir's lock may call this. Raises NotPermitted.
     """
@@ -119,6 +123,9 @@ def bind_unix(path: Path) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
+        if error.errno in DISK_TAKES_NOTHING:
+            _log.warning("no Unix socket for commands at %s: %s", path, error.strerror)
+            return None
         raise NotPermitted(
             f"The socket {path} cannot be made: {error.strerror}",
             next_step="Make its directory yours, or choose another with --data-dir.",

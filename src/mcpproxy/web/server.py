@@ -7,6 +7,7 @@ streams first: uvicorn waits for open connections before anything else may end.
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -51,16 +52,19 @@ class WebServer:
         """
         refuse_exposure(listen, tls)
         self._closing = closing or asyncio.Event()
-        self._unix_socket = unix_socket
+        self._unix_socket: Path | None = None
         self._sockets = [bind_tcp(listen)]
         port: int = self._sockets[0].getsockname()[1]
         self.listen = Listen(listen.host, port)
         if unix_socket is not None and hasattr(socket, "AF_UNIX"):
             try:
-                self._sockets.append(bind_unix(unix_socket))
+                bound = bind_unix(unix_socket)
             except BaseException:
                 self._sockets[0].close()
                 raise
+            if bound is not None:
+                self._sockets.append(bound)
+                self._unix_socket = unix_socket
         self._server = QuietServer(_config(app, tls))
         self._task: asyncio.Task[None] | None = None
 
@@ -78,7 +82,8 @@ class WebServer:
         for each in self._sockets:
             each.close()
         if self._unix_socket is not None:
-            self._unix_socket.unlink(missing_ok=True)
+            with suppress(OSError):  # the disk may have become read-only meanwhile
+                self._unix_socket.unlink(missing_ok=True)
 
 
 def refuse_exposure(listen: Listen, tls: Tls | None) -> None:
