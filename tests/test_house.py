@@ -30,7 +30,6 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "cli/commands/serve.py": "the API key, for the terminal of the person who starts it",
     "cli/offline.py": "the database's URL may hold a password",
     "app.py": "the database's URL may hold a password",
-    "daemon.py": "the outbound proxy's URL may hold a password",
 }
 """Who looks into a Secret, and what for. Everybody else has no reason to."""
 

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
+from mcpproxy.network import NetworkWatch
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
@@ -56,6 +58,8 @@ from mcpproxy.web.server import WebServer
 
 LOG_DIRECTORY: Final = "logs"
 ATTEMPT_ID_BYTES: Final = 9
+NETWORK_LOOK_S: Final = 2.0
+"""A look takes microseconds; two seconds are sooner than a person tries again."""
 
 OWNER: Final = Caller("owner")
 """Whoever has the API key: the guard lets nobody else through."""
@@ -118,6 +122,7 @@ class App:
         await rooms.gateway.start(self._config.upstreams())
         self._spawn(self._config.follow())
         self._spawn(rooms.monitor.run())
+        self._spawn(self._watch_network(rooms))
         with suppress(McpproxyError):
             await rooms.logins.start()
 
@@ -279,6 +284,14 @@ class App:
                 self._spawn(self._reconnect(gateway, server))
             case _:
                 return
+
+    async def _watch_network(self, rooms: Rooms) -> None:
+        watch = NetworkWatch()
+        while True:
+            await asyncio.sleep(NETWORK_LOOK_S)
+            if watch.look():
+                rooms.manager.network_changed()
+                self._bus.publish(Woke("network", timedelta(0)))
 
     async def _reconnect(self, gateway: Gateway, server: str) -> None:
         with suppress(McpproxyError):

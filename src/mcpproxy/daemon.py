@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from mcpproxy.app import App, log_directory
 from mcpproxy.config.edit import ConfigFile
 from mcpproxy.config.load import load
 from mcpproxy.config.locate import Flags, Location, locate
-from mcpproxy.config.settings import OutboundSettings, Settings
+from mcpproxy.config.settings import Settings
 from mcpproxy.core.model import Secret
 from mcpproxy.observability.logs import LogFormat, LogSettings, configure_logging
 from mcpproxy.observability.redaction import Redactor
@@ -53,7 +53,6 @@ def run(flags: Flags, announce: Announce) -> None:
     try:
         redactor = Redactor()
         redactor.learn(settings.api_key)
-        _use_outbound(settings.outbound)
         configure_logging(_log_settings(settings), redactor)
         for warning in settings.warnings:
             _log.warning("configuration", warning=warning)
@@ -108,17 +107,6 @@ def _log_settings(settings: Settings) -> LogSettings:
         backups=log.max_backups,
         file_format=LogFormat.JSON if log.json_format else LogFormat.TEXT,
     )
-
-
-def _use_outbound(outbound: OutboundSettings) -> None:
-    """Every room that reaches out honours the environment; so that is where settings go."""
-    given: Mapping[str, str | None] = {
-        "HTTPS_PROXY": outbound.proxy.reveal() if outbound.proxy else None,
-        "HTTP_PROXY": outbound.proxy.reveal() if outbound.proxy else None,
-        "NO_PROXY": ",".join(outbound.no_proxy) or None,
-        "SSL_CERT_FILE": str(outbound.ca_file) if outbound.ca_file else None,
-    }
-    os.environ.update({name: value for name, value in given.items() if value})
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

@@ -100,8 +100,8 @@ class Story:
     def _end(self) -> None:
         truth = self._stage.truth()
         self._chapter("What the provider counted")
-        self._say(f"logins {truth['logins']}, refreshes {truth['refreshes']}, ")
-        self._say(f"refused during the outage {truth['refused']}")
+        self._say(f"logins {truth['logins']}, refreshes {truth['refreshes']}")
+        self._say(f"refreshes refused during the outage {truth['refused']}")
         if truth["logins"] != 1:
             raise StageFailure(f"expected one login, the provider counted {truth['logins']}")
         took = time.monotonic() - self._began

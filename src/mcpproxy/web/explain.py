@@ -130,7 +130,7 @@ def _grant(grant: Grant, now: datetime, policy: RefreshPolicy) -> Iterator[str]:
     if verdict is not None:
         words = _VERDICT[verdict.verdict].format(evidence=verdict.evidence)
         yield f"{words} That was {_moment(verdict.at, now)}."
-        yield "What was stored is set aside as evidence, not deleted."
+        yield "What was stored is kept as evidence; a new login takes its place."
     yield _next(grant, now, policy)
     if verdict is None:
         yield _would_end(grant)

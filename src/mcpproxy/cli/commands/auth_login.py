@@ -20,7 +20,7 @@ MAX_MINUTES = 10
 @click.option("-s", "--server", metavar="NAME", help="The same as NAME.")
 @click.option("--all", "every", is_flag=True, help="Log in wherever a login is needed.")
 @click.option("--no-browser", is_flag=True, help="Open none; the redirect URL can be pasted back.")
-@click.option("--device", is_flag=True, help="Log in on another device.")
+@click.option("--device", is_flag=True, help="Not possible yet: use --no-browser.")
 @click.option(
     "--timeout",
     default=float(MAX_MINUTES * 60),
