@@ -71,6 +71,17 @@ async def test_an_added_server_is_in_the_file_and_in_force_when_add_returns(
     }
 
 
+async def test_edits_made_at_once_are_all_made(live: LiveConfig) -> None:
+    names = [f"server-{number}" for number in range(12)]
+    async with asyncio.TaskGroup() as adding:
+        for name in names:
+            adding.create_task(live.add(NewServer(name, command="x")))
+    servers = written(live)["mcpServers"]
+    assert isinstance(servers, list)
+    assert sorted(each["name"] for each in servers) == sorted(["one", *names])
+    assert sorted(live.upstreams()) == sorted(["one", *names])
+
+
 async def test_a_server_is_disabled_enabled_approved_and_removed(live: LiveConfig) -> None:
     await live.disable("one")
     assert live.upstreams()["one"].enabled is False

@@ -37,7 +37,8 @@ class LiveConfig:
         self._environ = environ
         self._bus = bus
         self._file = ConfigFile(location, environ)
-        self._applying = asyncio.Lock()
+        # From the first look at the file until what it says is in force.
+        self._changing = asyncio.Lock()
         self._apply: Apply | None = None
         self.settings = settings
 
@@ -50,13 +51,14 @@ class LiveConfig:
 
     async def follow(self) -> None:
         """Take up edits of the file for ever; ends by cancellation."""
-        async for found in watch(self._location.config_path, self._load):
-            if isinstance(found, McpproxyError):
+        async for _ in watch(self._location.config_path):
+            try:
+                async with self._changing:
+                    await self._reload()
+            except McpproxyError as error:
                 _log.error(
-                    "configuration not reloaded", reason=str(found), next_step=found.next_step
+                    "configuration not reloaded", reason=str(error), next_step=error.next_step
                 )
-            else:
-                await self._take(found)
 
     # --- edits ------------------------------------------------------------------------------
 
@@ -76,28 +78,27 @@ class LiveConfig:
         await self._edit(lambda: self._file.approve(name))
 
     async def _edit(self, change: Callable[[], None]) -> None:
-        await asyncio.to_thread(change)
-        await self._take(await asyncio.to_thread(self._load))
+        async with self._changing:
+            await asyncio.to_thread(change)
+            await self._reload()
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _load(self) -> Settings:
-        return load(self._location, self._environ)
-
-    async def _take(self, new: Settings) -> None:
-        async with self._applying:
-            changes = diff(self.settings, new)
-            if changes == Changes():
-                return
-            # Values that are read at the start only stay what they were until a restart.
-            kept = {name: getattr(self.settings, name) for name in changes.restart}
-            self.settings = replace(new, **kept)
-            if changes.restart:
-                _log.warning("configuration needs a restart", settings=changes.restart)
-            for warning in new.warnings:
-                _log.warning("configuration", warning=warning)
-            if self._apply is not None:
-                await self._apply(self.settings, changes)
+    async def _reload(self) -> None:
+        """Put in force what the file says. In a thread: loading may ask a keyring."""
+        new = await asyncio.to_thread(load, self._location, self._environ)
+        changes = diff(self.settings, new)
+        if changes == Changes():
+            return
+        # Values that are read at the start only stay what they were until a restart.
+        kept = {name: getattr(self.settings, name) for name in changes.restart}
+        self.settings = replace(new, **kept)
+        if changes.restart:
+            _log.warning("configuration needs a restart", settings=changes.restart)
+        for warning in new.warnings:
+            _log.warning("configuration", warning=warning)
+        if self._apply is not None:
+            await self._apply(self.settings, changes)
         names = (*changes.added, *changes.removed, *changes.changed, *changes.settings)
         self._bus.publish(ConfigReloaded(tuple(sorted(names))))
 

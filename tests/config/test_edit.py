@@ -2,6 +2,7 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,20 @@ def test_an_edit_that_would_not_load_is_refused_and_the_file_untouched(
         file.add_server(name, definition)
     assert path.read_text() == WRITTEN
     assert path.stat().st_ino == before.st_ino
+
+
+def test_edits_of_two_programs_at_once_are_all_made(tmp_path: Path) -> None:
+    """Each has a ConfigFile of its own, as processes have."""
+    there = location(tmp_path, WRITTEN)
+    names = [f"server-{number}" for number in range(12)]
+    with ThreadPoolExecutor(12) as programs:
+        added = [
+            programs.submit(ConfigFile(there, {}).add_server, name, {"command": "x"})
+            for name in names
+        ]
+    for each in added:
+        each.result()
+    assert set(load(there, {}).upstreams) == {"one", "two", *names}
 
 
 def test_an_unknown_server_is_refused_by_name(tmp_path: Path) -> None:

@@ -40,8 +40,11 @@ async def seen(
             edit(there.config_path)
 
     try:
-        async for news in watch(there.config_path, lambda: load(there, {}), tick=tick):
-            told.append(news)  # noqa: PERF401 - kept when the watcher ends by an exception
+        async for _ in watch(there.config_path, tick=tick):
+            try:
+                told.append(load(there, {}))
+            except McpproxyError as error:
+                told.append(error)
     except EndOfScriptError:
         return told
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from mcpproxy.config import splice
 from mcpproxy.config.atomic import write_private
+from mcpproxy.config.exclusive import exclusive
 from mcpproxy.config.jsonc import Json, Node, parse
 from mcpproxy.config.load import read_settings
 from mcpproxy.config.locate import Location, read_text
@@ -108,14 +109,16 @@ class ConfigFile:
 
     def _change(self, edit: Callable[[str, Node], str]) -> None:
         path = self._location.config_path
-        before = read_text(path)
-        after = edit(before, parse(before))
-        read_settings(after, self._location, self._references)
-        if read_text(path) != before:
-            raise ConfigError(
-                f"{path} was changed by somebody else meanwhile", next_step="try again"
-            )
-        write_private(path, after)
+        with exclusive(path):
+            before = read_text(path)
+            after = edit(before, parse(before))
+            read_settings(after, self._location, self._references)
+            # An editor takes no lock: what a person saved meanwhile is not written over.
+            if read_text(path) != before:
+                raise ConfigError(
+                    f"{path} was changed by somebody else meanwhile", next_step="try again"
+                )
+            write_private(path, after)
 
 
 def _find(servers: Node | None, name: str) -> tuple[int, Node] | None:
