@@ -83,8 +83,9 @@ e2e: dev system peers ## End-to-end tests against real servers in a real browser
 	$(BIN)/pytest tests/e2e --junit-xml=test-results/e2e.xml $(ARGS)
 
 .PHONY: sim
-sim: dev ## Long simulation (SEEDS=500): random faults against the refresh machinery
-	SIM_SEEDS=$(or $(SEEDS),500) $(BIN)/pytest tests/simulation -n $(TEST_WORKERS) $(ARGS)
+sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite): faults against the logins
+	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),10) \
+	  --engine $(or $(ENGINE),memory) $(ARGS)
 
 .PHONY: bench
 bench: dev ## Measure the cost of a proxied call

@@ -17,6 +17,7 @@ from tests.simulation.engines import memory_engine, sqlite_engine
 from tests.simulation.faults import Fault
 from tests.simulation.loop import run_virtually
 from tests.simulation.run import Outcome, simulate
+from tests.simulation.settings import ON_DISK
 from tests.simulation.world import Engine
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -34,8 +35,9 @@ def an_engine(name: str) -> Iterator[Engine]:
 
 
 def run_seed(engine: str, seed: int, refreshes: int) -> Outcome:
+    setting = ON_DISK if engine == "sqlite" else None
     with an_engine(engine) as opened:
-        return run_virtually(simulate(seed, opened, refreshes=refreshes))
+        return run_virtually(simulate(seed, opened, refreshes=refreshes, setting=setting))
 
 
 def main(arguments: list[str]) -> int:

@@ -195,10 +195,11 @@ class Checks:
         if token not in self._world.stored_tokens[server]:
             self.fail(server, "used a token that is not stored")
 
-    def told_unavailable(self, server: str, error: TokenUnavailable) -> None:
+    def told_unavailable(self, process: "Process", server: str, error: TokenUnavailable) -> None:
         """A caller was told that there is no token: is that so?"""
         world = self._world
-        known = world.now() - world.saved_at[server] > STALE_MEMORY
+        since = max(world.saved_at[server], process.paused_until)
+        known = world.now() - since > STALE_MEMORY and not process.stopping
         if known and self._has_a_living_token(server) and world.durable[server].rejected is None:
             self.fail(server, f"no token for a caller though one works: {error}")
         if isinstance(error, LoginRequired):

@@ -12,21 +12,25 @@ class SimClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._slept = timedelta(0)
+        self._slept = 0.0
         self._offset = timedelta(0)
 
     def now(self) -> datetime:
         return START + self.elapsed() + self._offset
 
     def elapsed(self) -> timedelta:
-        return timedelta(seconds=self._loop.time()) + self._slept
+        return timedelta(seconds=self.seconds())
 
     def suspended(self) -> timedelta:
-        return self._slept
+        return timedelta(seconds=self._slept)
+
+    def seconds(self) -> float:
+        """`elapsed`, as the simulator counts it."""
+        return self._loop.time() + self._slept
 
     def sleep(self, span: timedelta) -> None:
         """The lid was closed for so long: time went on, no timer did."""
-        self._slept += span
+        self._slept += span.total_seconds()
 
     def step(self, by: timedelta) -> None:
         """Somebody, or NTP, set the wall clock."""

@@ -125,13 +125,19 @@ class FaultSource:
         return True
 
     def paused(self, now: float) -> bool:
-        return not self.any_quiet(now) and self._chance(self._rates.paused, Fault.PAUSED)
+        if self._random.random() >= self._rates.paused or self.any_quiet(now):
+            return False
+        self.count(Fault.PAUSED)
+        return True
 
     def stale(self) -> bool:
         return self._chance(self._rates.stale, Fault.STALE_READ)
 
     def full(self, now: float) -> bool:
-        return not self.any_quiet(now) and self._chance(self._rates.full, Fault.STORE_FULL)
+        if self._random.random() >= self._rates.full or self.any_quiet(now):
+            return False
+        self.count(Fault.STORE_FULL)
+        return True
 
     def caller_gone(self) -> bool:
         return self._chance(self._rates.caller_gone, Fault.CALLER_GONE)

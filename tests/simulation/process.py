@@ -10,7 +10,7 @@ from contextvars import ContextVar, copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable
+from mcpproxy.core.errors import StoreError
 from mcpproxy.core.model import Grant
 from mcpproxy.core.notices import LoginLost, Notice, RefreshSucceeded
 from mcpproxy.core.ports import Lease, LeaseHold, Store
@@ -136,8 +136,8 @@ class Process:
         """Between us and the world: here processes die and stand still."""
         self.boundary_now(server, where)
         world = self.world
-        can_pause = not self.is_paused() and not self._is_exchanging()
-        if can_pause and world.faults.paused(world.now()):
+        may_pause = not self._is_exchanging() and not self.is_paused()
+        if may_pause and world.faults.paused(world.now()):
             self.pause(world.faults.between(41.0, 200.0))
         if self.is_paused():
             await asyncio.sleep(self.paused_until - world.now() + 0.001)
@@ -146,8 +146,7 @@ class Process:
 
     def _is_exchanging(self) -> bool:
         """Then standing still would lose an answer in the hand, which nobody could help."""
-        flights = self.world.flights
-        return bool(self.on_the_way) or any(flight.process is self for flight in flights)
+        return bool(self.on_the_way) or any(flight.process is self for flight in self.world.flights)
 
     def boundary_now(self, server: str, where: str) -> None:
         """As `boundary`, where nothing can stand still."""
@@ -218,8 +217,7 @@ class BoundStore:
         await asyncio.sleep(world.faults.between(0.001, 0.01))
         process.boundary_now(grant.server, "before save")
         world.maybe_fill_store()
-        if world.now() < world.full_until:
-            raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
+        world.require_room()
         saved = await self._store.save_grant(grant, expected_revision=expected_revision)
         if saved:
             world.saved(grant)
@@ -242,6 +240,7 @@ class BoundLease:
     async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
         server = name.removeprefix("grant:")
         await self._process.boundary(server, "before acquire")
+        self._process.world.require_room()
         hold = await self._lease.acquire(name, ttl)
         await self._process.boundary(server, "after acquire")
         return hold
@@ -249,6 +248,7 @@ class BoundLease:
     async def release(self, hold: LeaseHold) -> None:
         server = hold.name.removeprefix("grant:")
         await self._process.boundary(server, "before release")
+        self._process.world.require_room()
         await self._lease.release(hold)
         await self._process.boundary(server, "after release")
 

@@ -35,6 +35,10 @@ FORGIVES_NOTHING: Final = frozenset({Rotation.STRICT, Rotation.LEEWAY_10})
 """A lost answer ends these: nobody may present the token again within 10 s."""
 
 
+LONG_IN_HAND: Final = 20.0
+"""Longer than any answer travels, in seconds; what is left of a window of 30 s is too short."""
+
+
 class Expiry(StrEnum):
     """How a provider writes `expires_in`."""
 
@@ -68,6 +72,7 @@ class Issue:
     """One refresh token and what happened to it."""
 
     value: str
+    made_at: float
     used_at: float | None = None
     fate: Fate = Fate.UNDER_WAY
 
@@ -75,6 +80,13 @@ class Issue:
         """Its answer does not arrive; one that was delivered cannot be lost any more."""
         if self.fate is not Fate.DELIVERED:
             self.fate = fate
+
+    def die_with_its_holder(self, now: float) -> None:
+        """Lost; and too late to be asked for again, if its holder had had it for long because
+        the disk was full or the machine asleep.
+        """
+        if self.fate is Fate.UNDER_WAY:
+            self.fate = Fate.LOST if now - self.made_at < LONG_IN_HAND else Fate.OUTLIVED
 
 
 @dataclass(slots=True)
@@ -198,7 +210,7 @@ class Provider:
         else:
             refresh = f"rt-{server}-{self._serial}-{self._random.getrandbits(32):08x}"
             self._by_token[refresh] = (family, len(family.issues))
-        family.issues.append(Issue(refresh))
+        family.issues.append(Issue(refresh, now))
         family.access = {token: expiry for token, expiry in family.access.items() if expiry > now}
         family.access[access] = now + family.login.life
         return access, refresh

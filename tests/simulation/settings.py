@@ -7,6 +7,9 @@ from tests.simulation.faults import HOURS, Fault, FaultRates
 from tests.simulation.provider import Expiry, Rotation
 from tests.simulation.run import Setting
 
+ON_DISK: Final = Setting(logins=5, lives=(300.0, 3600.0))
+"""Fewer logins: each re-read of a vault on disk opens every one of them."""
+
 BUSY: Final = Setting(
     logins=6,
     calls=(1.0, 20.0),
@@ -25,7 +28,11 @@ SLOW: Final = _with_rates(wire=0.7, wire_faults=(Fault.SLOW,))
 FULL_DISKS: Final = _with_rates(full=0.01)
 ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2})
 PAUSES: Final = _with_rates(paused=0.005)
-JAMMED: Final = _with_rates(wire=0.0, crash=0.0, full=0.3, hours={})
+JAMMED: Final = replace(
+    _with_rates(wire=0.0, crash=0.0, paused=0.0, full=0.3, hours={}),
+    processes=5,
+    calls=(20.0, 60.0),
+)
 RESTARTS: Final = _with_rates(
     wire=0.7, wire_faults=(Fault.SLOW,), crash=0.0, hours={Fault.TERMINATED: 0.03}
 )

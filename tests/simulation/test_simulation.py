@@ -15,7 +15,8 @@ import pytest
 from tests.simulation.engines import memory_engine, sqlite_engine
 from tests.simulation.faults import Fault
 from tests.simulation.loop import run_virtually
-from tests.simulation.run import Outcome, Setting, simulate
+from tests.simulation.run import Outcome, simulate
+from tests.simulation.settings import ON_DISK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,10 +28,7 @@ SQLITE_REFRESHES = 800
 WANTED_REFRESHES = 50_000
 WANTED_FAULTS = 1 / 20
 
-ON_DISK = Setting(logins=5, lives=(300.0, 3600.0))
-"""Fewer logins: each re-read of the vault opens every one of them."""
-
-REPEATED = 250
+REPEATED = 200
 """Refreshes in a run that is only there to be repeated."""
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -108,7 +106,9 @@ def test_the_same_seed_leaves_the_same_trace_in_memory() -> None:
 
 def test_the_same_seed_leaves_the_same_trace_on_sqlite(data_dir: Path) -> None:
     first, second = (
-        run_virtually(simulate(7, sqlite_engine(data_dir / name), refreshes=REPEATED))
+        run_virtually(
+            simulate(7, sqlite_engine(data_dir / name), refreshes=REPEATED, setting=ON_DISK)
+        )
         for name in ("first", "second")
     )
     assert first == second

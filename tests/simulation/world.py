@@ -14,7 +14,7 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
-from mcpproxy.core.errors import StoreUnavailable, TokenUnavailable
+from mcpproxy.core.errors import StoreTrouble, StoreUnavailable, TokenUnavailable
 from mcpproxy.core.model import ClientRegistration, Grant, RegistrationSource, Secret, TokenSet
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import Store
@@ -24,7 +24,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.clock import SimClock
 from tests.simulation.faults import ALL, Fault, FaultRates, FaultSource
 from tests.simulation.process import Process, owned_task
-from tests.simulation.provider import Expiry, Fate, Login, Provider
+from tests.simulation.provider import Expiry, Login, Provider
 from tests.simulation.wire import Flight
 
 ISSUER: Final = "https://auth.example.com"
@@ -60,6 +60,7 @@ class World:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_task_factory(owned_task)  # type: ignore[arg-type]
+        self._loop.set_exception_handler(self._reported)
         self.random = Random(seed)
         self.clock = SimClock(self._loop)
         self.engine = engine
@@ -82,11 +83,15 @@ class World:
         self._number = 0
         self._errands: set[asyncio.Task[None]] = set()
 
+    def _reported(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Custody survives its own bugs and reports them; here each is one too many."""
+        self.checks.fail(ALL, f"{context['message']}: {context.get('exception')!r}")
+
     # --- time and trace -----------------------------------------------------------------------
 
     def now(self) -> float:
         """Seconds since the beginning, slept ones included."""
-        return self.clock.elapsed().total_seconds()
+        return self.clock.seconds()
 
     def awake(self) -> float:
         """Seconds since the beginning in which anything of ours could run."""
@@ -149,8 +154,7 @@ class World:
     def died(self, process: Process) -> None:
         """It is gone; another comes. An answer on its way to it dies with it."""
         for issue in process.on_the_way.values():
-            if issue.fate is Fate.UNDER_WAY:
-                issue.fate = Fate.LOST
+            issue.die_with_its_holder(self.now())
         self.faults.be_quiet(ALL, self.now())
         self.processes.remove(process)
         self._errand(self._respawn())
@@ -177,6 +181,11 @@ class World:
             self.full_until = now + self.faults.between(1.0, 120.0)
             self.faults.be_quiet(ALL, self.full_until)
             self.trace("world", "STORE FULL", detail=f"{self.full_until - now:.0f}")
+
+    def require_room(self) -> None:
+        """Every write needs it, a lease's too."""
+        if self.now() < self.full_until:
+            raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
 
     def befall(self, fault: Fault) -> None:
         """One of the troubles that meet the whole world."""
@@ -332,7 +341,7 @@ class World:
             if self.works(server, token):
                 await manager.accepted(server, token)
         except TokenUnavailable as error:
-            self.checks.told_unavailable(server, error)
+            self.checks.told_unavailable(process, server, error)
         except StoreUnavailable as error:
             self.checks.fail(server, f"a caller was told of the store: {error}")
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Final, assert_never
 
-from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.errors import McpproxyError, StoreUnavailable
 from mcpproxy.core.events import (
     AnswerArrived,
     AttemptBegan,
@@ -38,6 +38,7 @@ from mcpproxy.core.ports import (
 from mcpproxy.custody.journal import RETRY_WRITE_CAP, Journal, Superseded
 
 SETTLE_PAUSE: Final = 4 * RETRY_WRITE_CAP
+"""Counted from when the lease was taken, which proves that the store takes writes again."""
 
 INTENT_TRIES: Final = 3
 """How often an intent is tried on facts that keep moving; then the loop comes back later."""
@@ -98,7 +99,7 @@ class Refresh:
     async def _release(self, hold: LeaseHold) -> None:
         try:
             await self._tools.lease.release(hold)
-        except StoreUnavailable:
+        except McpproxyError:
             # It runs out by itself; the outcome of the refresh matters more.
             return
 
