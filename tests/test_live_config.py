@@ -25,9 +25,11 @@ class Heard:
     def __init__(self) -> None:
         self.notices: list[Notice] = []
         self.applied: list[Changes] = []
+        self.reloaded = asyncio.Event()
 
     def publish(self, notice: Notice) -> None:
         self.notices.append(notice)
+        self.reloaded.set()
 
     async def apply(self, settings: Settings, changes: Changes) -> None:
         self.applied.append(changes)
@@ -110,13 +112,25 @@ async def test_an_edit_by_hand_is_taken_up(live: LiveConfig, heard: Heard) -> No
     good = {"api_key": "k" * 43, "mcpServers": [{"name": "new", "command": "x"}]}
     try:
         async with asyncio.timeout(20):
-            await asyncio.sleep(0)  # the follower notes the file as it is before the edit
             live.settings.config_path.write_text(json.dumps(good))
-            while "new" not in live.upstreams():
-                await asyncio.sleep(0.05)
+            await heard.reloaded.wait()
     finally:
         following.cancel()
     assert heard.applied == [Changes(added=("new",), removed=("one",))]
+
+
+async def test_an_edit_made_while_the_daemon_starts_is_taken_up(
+    live: LiveConfig, heard: Heard
+) -> None:
+    found = written(live) | {"mcpServers": [{"name": "new", "command": "x"}]}
+    live.settings.config_path.write_text(json.dumps(found))
+    following = asyncio.create_task(live.follow())
+    try:
+        async with asyncio.timeout(20):
+            await heard.reloaded.wait()
+    finally:
+        following.cancel()
+    assert "new" in live.upstreams()
 
 
 async def test_what_is_read_at_the_start_only_stays_as_it_was(live: LiveConfig) -> None:

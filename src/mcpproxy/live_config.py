@@ -51,7 +51,7 @@ class LiveConfig:
 
     async def follow(self) -> None:
         """Take up edits of the file for ever; ends by cancellation."""
-        async for _ in watch(self._location.config_path):
+        async for _ in watch(self._location.config_path, self.settings.stamp):
             try:
                 async with self._changing:
                     await self._reload()

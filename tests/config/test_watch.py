@@ -8,6 +8,7 @@ import pytest
 
 from mcpproxy.config.changes import Changes, diff
 from mcpproxy.config.load import load
+from mcpproxy.config.locate import stamp
 from mcpproxy.config.settings import Settings
 from mcpproxy.config.watch import watch
 from mcpproxy.core.errors import McpproxyError
@@ -40,7 +41,7 @@ async def seen(
             edit(there.config_path)
 
     try:
-        async for _ in watch(there.config_path, tick=tick):
+        async for _ in watch(there.config_path, stamp(there.config_path), tick=tick):
             try:
                 told.append(load(there, {}))
             except McpproxyError as error:

@@ -17,6 +17,10 @@ AT_START_ONLY = (
 """Settings that are read once; the others take effect as they change."""
 
 
+NOT_SAID = ("upstreams", "warnings", "config_path", "stamp")
+"""Fields that are no settings of their own, or are told apart below."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """Names of servers, sorted; `settings` changed and apply now, `restart` wait for one."""
@@ -33,8 +37,7 @@ def diff(old: Settings, new: Settings) -> Changes:
     moved = [
         field.name
         for field in fields(Settings)
-        if field.name not in ("upstreams", "warnings", "config_path")
-        and getattr(old, field.name) != getattr(new, field.name)
+        if field.name not in NOT_SAID and getattr(old, field.name) != getattr(new, field.name)
     ]
     return Changes(
         added=tuple(sorted(after.keys() - before.keys())),

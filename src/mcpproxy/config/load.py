@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mcpproxy.config import rules, upstreams
 from mcpproxy.config.jsonc import Json, Node, parse, position
-from mcpproxy.config.locate import Location, read_text
+from mcpproxy.config.locate import Location, read_text, stamp
 from mcpproxy.config.problems import problems, warnings
 from mcpproxy.config.references import Lookup, References
 from mcpproxy.config.schema import ALIASES, FileModel
@@ -50,7 +50,9 @@ def load(
     Raises ConfigError. May take as long as the keyring does: not for the event loop.
     """
     path = location.config_path
-    return read_settings(read_text(path), location, References(environ, keyring))
+    before = stamp(path)
+    settings = read_settings(read_text(path), location, References(environ, keyring))
+    return replace(settings, stamp=before)
 
 
 def read_settings(text: str, location: Location, references: References) -> Settings:

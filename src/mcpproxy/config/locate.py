@@ -17,6 +17,10 @@ MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 """A thousand servers need a tenth of it; more is not a configuration."""
 
 
+Stamp = tuple[int, int, int] | None
+"""Inode, size and time of change of a file in nanoseconds; None: no such file."""
+
+
 class Flags(NamedTuple):
     """What the command line says; None where it says nothing."""
 
@@ -101,6 +105,15 @@ def read_text(path: Path) -> str:
         raise ConfigError(
             f"{path} is not UTF-8 text (byte {error.start})", next_step="save it as UTF-8"
         ) from None
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes with every edit of the file. To be taken before the file is read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _quick_read(path: Path) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from mcpproxy.config.locate import Stamp
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 
@@ -76,7 +77,9 @@ class OutboundSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `warnings` are for a person, and never stop anything."""
+    """The whole configuration. `warnings` are for a person, and never stop anything; `stamp` is of
+    the file that was read.
+    """
 
     config_path: Path
     data_dir: Path
@@ -96,3 +99,4 @@ class Settings:
     tool_response_limit: int = 20_000
     trusted_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    stamp: Stamp = None

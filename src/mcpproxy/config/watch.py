@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from mcpproxy.config.locate import Stamp, stamp
+
 POLL_S: Final = 1.0
 """An edit takes effect within two polls; a stat a second costs nothing."""
-
-Stamp = tuple[int, int, int] | None
-"""Inode, size and time of change in nanoseconds; None: no such file."""
 
 
 async def every_second() -> None:
@@ -21,10 +20,9 @@ async def every_second() -> None:
 
 
 async def watch(
-    path: Path, *, tick: Callable[[], Awaitable[None]] = every_second
+    path: Path, known: Stamp, *, tick: Callable[[], Awaitable[None]] = every_second
 ) -> AsyncIterator[None]:
-    """Yields after each edit, once it has settled. Starts from the file as it is."""
-    known = stamp(path)
+    """Yields after each edit, once it has settled. `known` is the stamp of what was read last."""
     seen = known
     while True:
         await tick()
@@ -33,11 +31,3 @@ async def watch(
         if now != known and settled:
             known = now
             yield
-
-
-def stamp(path: Path) -> Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
