@@ -21,7 +21,7 @@ import httpx2
 
 from tests.peers.browser import Landing
 from tests.peers.forms import log_in_by_forms
-from tests.peers.process import ROOT, PeerFailedError, Process, free_port, wait_until
+from tests.peers.process import ROOT, PeerFailedError, Process, free_port, http, wait_until
 
 PROGRAM = str(Path(sys.executable).parent / "mcpproxy")
 API_KEY = "e2e-0123456789abcdef0123456789abcdef"
@@ -136,7 +136,7 @@ class Daemon:
 
     def _is_ready(self) -> bool:
         try:
-            with httpx2.Client(trust_env=False, timeout=2.0) as client:
+            with http(2.0) as client:
                 return client.get(f"{self.origin}/readyz").status_code == 200
         except httpx2.HTTPError:
             return False
@@ -168,7 +168,7 @@ class Daemon:
 
     def metrics(self) -> dict[str, float]:
         """The samples of /metrics by their name with its labels."""
-        with httpx2.Client(trust_env=False, timeout=5.0) as client:
+        with http(5.0) as client:
             text = client.get(f"{self.origin}/metrics").text
         samples = (line.rpartition(" ") for line in text.splitlines() if line[:1] != "#")
         return {name: float(value) for name, _, value in samples if name}
@@ -196,7 +196,7 @@ class Daemon:
         self, method: str, path: str, body: Any = None, *, timeout: float = 40.0
     ) -> httpx2.Response:
         """The whole answer of `/api/v1` + path."""
-        with httpx2.Client(trust_env=False, timeout=timeout, headers=self.headers) as client:
+        with http(timeout, headers=self.headers) as client:
             return client.request(method, f"{self.origin}/api/v1{path}", json=body)
 
     def server(self, name: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
-import httpx2
-
 from tests.peers.browser import PASSWORD, Landing
+from tests.peers.process import http
 
 MAX_HOPS = 20  # both providers need fewer than ten
 
@@ -48,7 +47,7 @@ def log_in_by_forms(
     `unreachable` is a path that this browser cannot open: then the address stays in its bar.
     """
     answers = {"login": user, "username": user, "password": PASSWORD}
-    with httpx2.Client(trust_env=False, timeout=10.0, follow_redirects=False) as client:
+    with http(10.0, follow_redirects=False) as client:
         response = client.get(page_url)
         for _ in range(MAX_HOPS):
             if response.is_redirect:

@@ -14,6 +14,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 
+from tests.peers.process import NO_TLS
+
 TIMEOUT = 20.0
 
 
@@ -36,7 +38,7 @@ async def connect(
         sent["Authorization"] = f"Bearer {token}"
     timeout = httpx2.Timeout(TIMEOUT)
     async with (
-        httpx2.AsyncClient(headers=sent, trust_env=False, timeout=timeout) as http,
+        httpx2.AsyncClient(headers=sent, trust_env=False, timeout=timeout, verify=NO_TLS) as http,
         Client(
             streamable_http_client(url, http_client=http),
             mode=mode,

@@ -15,12 +15,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
+from tests.peers import process
+
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 PAGE = b"<!doctype html><title>Done</title><p id=done>Login received.</p>"
 
 
 def http() -> httpx2.Client:
-    return httpx2.Client(trust_env=False, timeout=10.0, follow_redirects=False)
+    return process.http(10.0, follow_redirects=False)
 
 
 class Callback:

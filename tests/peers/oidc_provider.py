@@ -11,9 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx2
-
-from tests.peers.process import NODE_DIR, Process, answers, free_port, node
+from tests.peers.process import NODE_DIR, Process, answers, free_port, http, node
 from tests.peers.record import Request, read_requests
 
 
@@ -143,7 +141,7 @@ class OidcProvider:
         ]
 
     def _control(self, method: str, path: str, body: Any = None) -> Any:
-        with httpx2.Client(trust_env=False, timeout=5.0) as client:
+        with http(5.0) as client:
             answer = client.request(method, f"{self.control_url}{path}", json=body)
         answer.raise_for_status()
         return answer.json()

@@ -10,9 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import httpx2
-
-from tests.peers.process import Process, answers, free_port
+from tests.peers.process import Process, answers, free_port, http
 
 
 class Issuer(Protocol):
@@ -103,7 +101,7 @@ class ProtectedMcpServer:
         return [McpRequest(**found) for found in self._control("GET", "/_control/requests")]
 
     def _control(self, method: str, path: str, body: Any = None) -> Any:
-        with httpx2.Client(trust_env=False, timeout=5.0) as client:
+        with http(5.0) as client:
             answer = client.request(method, f"{self.origin}{path}", json=body)
         answer.raise_for_status()
         return answer.json()
