@@ -1,8 +1,13 @@
 """The command line as a whole: exit codes, formats, help, what happens without a daemon."""
 
+import http.server
 import json
 import os
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -11,9 +16,11 @@ import pytest
 
 from mcpproxy import __version__
 from mcpproxy.cli.program import COMMANDS, global_options
+from mcpproxy.cli.trust import is_ours, is_private
+from mcpproxy.storage.ownership import DaemonRecord, claim
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
-from tests.web.stubs import World
+from tests.web.stubs import KEY, World
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -234,8 +241,6 @@ def test_preflight_says_by_its_exit_code_whether_to_go_on(
 def test_status_and_doctor_say_where_things_are_and_never_the_key(
     daemon: Daemon, world: World, program: Program
 ) -> None:
-    from tests.web.stubs import KEY
-
     world.add_oauth("one")
     program.configure(json.dumps({"api_key": KEY}))
     for kind in ("table", "json", "yaml"):
@@ -247,35 +252,89 @@ def test_status_and_doctor_say_where_things_are_and_never_the_key(
     assert json.loads(program.run("status", "-o", "json").out)["running"] is True
 
 
+@contextmanager
+def owned(program: Program, listen: str) -> Iterator[None]:
+    """The data dir is a living daemon's that says it listens there."""
+    ownership = claim(program.data_dir)
+    try:
+        ownership.announce(DaemonRecord(os.getpid(), listen, "2026-01-12T14:05:00Z"))
+        yield
+    finally:
+        ownership.release()
+
+
+@contextmanager
+def stranger() -> Iterator[tuple[str, list[str]]]:
+    """Another program on a port: its address, and the heads of the requests it was sent."""
+    heads: list[str] = []
+
+    class Listening(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heads.append(str(self.headers))
+            self.send_error(404)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{other.server_address[1]}", heads
+        other.shutdown()
+        thread.join()
+
+
 def test_the_daemon_is_reached_over_tcp_with_the_key_when_there_is_no_socket(
     world: World, program: Program
 ) -> None:
-    from tests.web.stubs import KEY
-
     world.add_oauth("one")
     with Daemon(world) as daemon:
         listen = f"127.0.0.1:{daemon.port}"
         program.configure(json.dumps({"listen": listen, "api_key": KEY}))
-        assert program.run("upstream", "restart", "one").code == 0
-        program.configure(json.dumps({"listen": listen, "api_key": "wrong-key-of-some-length"}))
-        refused = program.run("upstream", "restart", "one")
+        with owned(program, listen):
+            assert program.run("upstream", "restart", "one").code == 0
+            program.configure(json.dumps({"listen": listen, "api_key": "wrong-key-of-some-length"}))
+            refused = program.run("upstream", "restart", "one")
     assert refused.code == 1
     assert "not the API key" in refused.err
 
 
-def test_another_program_on_our_port_is_told_apart(program: Program) -> None:
-    import http.server
-    import threading
-
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
-    ) as other:
-        thread = threading.Thread(target=other.serve_forever)
-        thread.start()
-        program.configure(json.dumps({"listen": f"127.0.0.1:{other.server_address[1]}"}))
+def test_who_sits_on_the_port_of_no_daemon_gets_no_key(program: Program) -> None:
+    with stranger() as (listen, heads):
+        program.configure(json.dumps({"listen": listen, "api_key": KEY}))
         ran = program.run("upstream", "restart", "one")
-        other.shutdown()
-        thread.join()
+    assert heads == []
+    assert ran.code == 1
+    assert "mcpproxy serve" in ran.err
+
+
+def test_a_socket_that_others_could_have_made_gets_no_key(program: Program) -> None:
+    program.configure(json.dumps({"api_key": KEY}))
+    path = program.data_dir / "mcpproxy.sock"
+    assert is_private(path, program.data_dir)
+    program.data_dir.chmod(0o777)
+    assert not is_private(path, program.data_dir)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.setblocking(False)
+        assert program.run("upstream", "restart", "one").code == 1
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_a_port_is_ours_only_while_this_user_listens_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert is_ours(port)
+    assert not is_ours(port)
+
+
+def test_another_program_on_our_port_is_told_apart(program: Program) -> None:
+    with stranger() as (listen, _):
+        program.configure(json.dumps({"listen": listen}))
+        with owned(program, listen):
+            ran = program.run("upstream", "restart", "one")
     assert ran.code == 1
     assert "not mcpproxy" in ran.err
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpproxy.cli import wire
+from mcpproxy.cli.trust import is_ours, is_private
 from mcpproxy.config.locate import Reach
 from mcpproxy.core import errors
 from mcpproxy.core.errors import McpproxyError, NotReady
 from mcpproxy.core.text import escape_lines
 from mcpproxy.storage.ownership import find_daemon
-from mcpproxy.web.address import parse_listen, socket_path
+from mcpproxy.web.address import Listen, parse_listen, socket_path
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 60.0
@@ -55,12 +56,12 @@ class Client:
     """One daemon. Every call is a connection of its own."""
 
     def __init__(self, reach: Reach) -> None:
-        record = find_daemon(reach.location.data_dir)
+        self._data_dir = reach.location.data_dir
+        self._record = find_daemon(self._data_dir)
         self._key = reach.api_key
-        # Nothing is noted yet while a daemon starts, nor ever on a read-only disk.
-        self._listen = record.listen if record and record.listen else reach.listen
-        known = record.socket if record else ""
-        self._socket = Path(known) if known else socket_path(reach.location.data_dir)
+        self._listen = reach.listen
+        known = self._record.socket if self._record else ""
+        self._socket = Path(known) if known else socket_path(self._data_dir)
 
     def get(self, path: str, *, seconds: float = ANSWER_SECONDS) -> Any:
         """The `data` of the answer. Raises DaemonAbsent, RemoteError."""
@@ -110,7 +111,7 @@ class Client:
 
     def _connect(self) -> socket.socket:
         """The Unix socket, else the TCP address. Raises DaemonAbsent."""
-        if hasattr(socket, "AF_UNIX") and self._socket.exists():
+        if hasattr(socket, "AF_UNIX") and is_private(self._socket, self._data_dir):
             local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 local.settimeout(CONNECT_SECONDS)
@@ -119,7 +120,7 @@ class Client:
                 local.close()
             else:
                 return local
-        listen = parse_listen(self._listen)
+        listen = self._tcp_address()
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
         try:
             return socket.create_connection((host, listen.port), CONNECT_SECONDS)
@@ -128,6 +129,24 @@ class Client:
                 f"No mcpproxy daemon answers at {listen} or at {self._socket}.",
                 next_step="Start one: mcpproxy serve",
             ) from error
+
+    def _tcp_address(self) -> Listen:
+        """Where the daemon that lives listens. Without one, whoever has the port is a stranger."""
+        if self._record is None:
+            raise DaemonAbsent(
+                f"No mcpproxy daemon runs on {self._data_dir}.",
+                next_step="Start one: mcpproxy serve",
+            )
+        if self._record.listen:
+            return parse_listen(self._record.listen)
+        # Nothing is noted yet while a daemon starts, nor ever on a read-only disk.
+        listen = parse_listen(self._listen)
+        if not is_ours(listen.port):
+            raise DaemonAbsent(
+                f"The mcpproxy daemon on {self._data_dir} does not say yet where it listens.",
+                next_step="Try again in a moment.",
+            )
+        return listen
 
 
 def segment(name: str) -> str:
