@@ -25,6 +25,7 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "oauth/revocation.py": "the token that is given back",
     "oauth/token.py": "the form that is sent to the token endpoint",
     "gateway/bearer.py": "the Authorization header and configured headers",
+    "gateway/scrub.py": "takes the secrets of an upstream out of what is shown of it",
     "gateway/transports/outbound.py": "the outbound proxy's URL may hold a password",
     "gateway/transports/stdio.py": "the environment of a child process",
     "cli/commands/serve.py": "the API key, for the terminal of the person who starts it",

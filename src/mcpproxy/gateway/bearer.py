@@ -9,6 +9,7 @@ from typing import Final
 
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.ports import TokenSource
+from mcpproxy.gateway.scrub import Scrubber
 
 # Headers the transport itself sets; a configured value would break the framing or the protocol.
 _OURS: Final = frozenset(
@@ -28,10 +29,11 @@ _OURS: Final = frozenset(
 class Bearer:
     """The credentials of one upstream. A configured Authorization header replaces our token."""
 
-    def __init__(self, upstream: Upstream, tokens: TokenSource) -> None:
+    def __init__(self, upstream: Upstream, tokens: TokenSource, scrub: Scrubber) -> None:
         self._server = upstream.name
         self._url = upstream.url or ""
         self._tokens = tokens
+        self._scrub = scrub
         self.configured: Mapping[str, str] = {
             name: value.reveal()
             for name, value in upstream.headers.items()
@@ -54,6 +56,7 @@ class Bearer:
     async def accepted(self, token: Secret) -> None:
         await self._tokens.accepted(self._server, token)
 
-
-def authorization(token: Secret) -> str:
-    return "Bearer " + token.reveal()
+    def authorization(self, token: Secret) -> str:
+        """The header's value; what the upstream says of it later is scrubbed."""
+        self._scrub.sent(token)
+        return "Bearer " + token.reveal()

@@ -138,7 +138,8 @@ class Gateway:
         response = await self._dispatch.send(live, tool, Call("tools/call", params), timeout)
         error = jsonrpc.error_of(response)
         if error is not None:
-            raise UpstreamError(f"{server} refused the call: {error.message} ({error.code})")
+            said = live.scrub.text(error.message)
+            raise UpstreamError(f"{server} refused the call: {said} ({error.code})")
         return bytes(response["result"])
 
     # --- what the upstreams say (Audience) --------------------------------------------------

@@ -37,6 +37,7 @@ from mcpproxy.gateway.failures import (
 )
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
 from mcpproxy.gateway.link import Site
+from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.tools import Listing, list_tools
@@ -87,9 +88,10 @@ class LiveUpstream:
         self.challenge: str | None = None
         self._means = means
         self._observer = observer
+        self.scrub = Scrubber(upstream)
         self._site = Site(
             upstream=upstream,
-            bearer=Bearer(upstream, means.tokens),
+            bearer=Bearer(upstream, means.tokens, self.scrub),
             web=means.web,
             guard=means.guard,
             limits=means.limits,
@@ -159,7 +161,10 @@ class LiveUpstream:
                 f"{self.name} did not answer {call.method} within {seconds} s",
                 next_step="try again, or raise the call timeout",
             ) from None
-        except LinkFailed as failure:
+        except McpproxyError as failure:
+            self.scrub.error(failure)
+            if not isinstance(failure, LinkFailed):
+                raise
             if isinstance(failure, Unauthorized | Forbidden):
                 self.challenge = failure.challenge
             raise self._unavailable(failure) from failure
@@ -242,7 +247,7 @@ class LiveUpstream:
                     continue
             except McpproxyError as error:
                 failures += 1
-                self._why = error
+                self._why = self.scrub.error(error)
                 self._attempt_over()
             delay = reconnect_delay(max(failures, 1), self._means.limits)
             self._failed(delay)
@@ -267,7 +272,7 @@ class LiveUpstream:
         if made.session.failure is not None:
             self.ended(made.session, made.session.failure)
         failure = await self._lost
-        self._why = failure if isinstance(failure, McpproxyError) else None
+        self._why = self.scrub.error(failure) if isinstance(failure, McpproxyError) else None
         self._log(f"connection lost: {failure}")
         return clock.elapsed() - begun
 
@@ -366,7 +371,7 @@ class LiveUpstream:
             self._means.publisher.publish(ServersChanged(self.name, connection.state.value))
 
     def _log(self, line: str) -> None:
-        self._means.log.write(self.name, line)
+        self._means.log.write(self.name, self.scrub.text(line))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

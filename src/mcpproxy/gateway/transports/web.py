@@ -18,7 +18,7 @@ from yarl import URL
 from mcpproxy.core.challenge import bearer_challenge
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.model import Secret
-from mcpproxy.gateway.bearer import Bearer, authorization
+from mcpproxy.gateway.bearer import Bearer
 from mcpproxy.gateway.failures import (
     Broken,
     Busy,
@@ -130,11 +130,14 @@ class Caller:
 
         Raises NotSent, Broken, RefreshPending or LoginRequired.
         """
-        token = self._bearer.peek()
+        token = peeked = self._bearer.peek()
         if token is None:
             token = await self._bearer.token()
         response = await self._once(method, url, headers, body, token)
         if response.status != 401 or token is None:
+            if peeked is None and token is not None:
+                # It had to be waited for: perhaps it was refused before, and is good after all.
+                await self._bearer.accepted(token)
             return response
         response.close()
         fresh = await self._bearer.challenged(token)
@@ -154,7 +157,7 @@ class Caller:
         sent = CIMultiDict(self._bearer.configured)
         sent.update(headers)
         if token is not None:
-            sent["Authorization"] = authorization(token)
+            sent["Authorization"] = self._bearer.authorization(token)
         return await self._web.request(method, url, sent, body, self._proxy)
 
 
