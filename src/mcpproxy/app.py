@@ -7,7 +7,7 @@ and is let finish.
 import asyncio
 import os
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +40,7 @@ from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.observability.bus import Bus
+from mcpproxy.observability.known_secrets import configured_secrets, grant_secrets
 from mcpproxy.observability.metrics import Metrics
 from mcpproxy.observability.monitor import Monitor
 from mcpproxy.observability.redaction import Redactor
@@ -84,6 +85,7 @@ class App:
 
     def __init__(self, location: Location, settings: Settings, redactor: Redactor) -> None:
         self._settings = settings
+        self._redactor = redactor
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._bus = Bus(self._clock)
@@ -116,6 +118,7 @@ class App:
         self._config.on_change(self._apply)
         # Refreshes first: they depend on nothing, and their replay windows may be closing.
         await rooms.manager.start()
+        self._learn_secrets()
         if self._web is not None:
             await self._web.start()
         self._ready = True
@@ -254,15 +257,15 @@ class App:
         if rooms is not None:
             rooms.gateway.end_streams()
         if self._web is not None:
-            await self._web.stop()
+            await _finish("the web server", self._web.stop())
         if rooms is not None:
-            await rooms.logins.stop()
-        await self._callback.aclose()
+            await _finish("pending logins", rooms.logins.stop())
+        await _finish("the login callback", self._callback.aclose())
         if rooms is not None:
-            await rooms.gateway.stop()
-            await rooms.manager.stop()
+            await _finish("the gateway", rooms.gateway.stop())
+            await _finish("custody", rooms.manager.stop())
         if self._vault is not None:
-            await self._vault.store.close()
+            await _finish("the vault", self._vault.store.close())
         self._bus.close()
         self._logs.close()
 
@@ -277,13 +280,26 @@ class App:
             case Woke():
                 gateway.wake()
             case RefreshSucceeded(server=server):
+                self._learn_secrets(server)
                 if gateway.connection(server).state is not ConnectionState.CONNECTED:
                     gateway.wake(server)
             case LoginSucceeded(server=server) | LoggedOut(server=server):
+                self._learn_secrets(server)
                 # A session belongs to the account that began it.
                 self._spawn(self._reconnect(gateway, server))
             case _:
                 return
+
+    def _learn_secrets(self, server: str | None = None) -> None:
+        """Let the logs recognise what must never stand in them: of one server, or of all."""
+        if self._rooms is None:
+            return
+        for name, upstream in self._config.upstreams().items():
+            if server in (None, name):
+                self._redactor.learn(*configured_secrets(upstream))
+        for grant in self._rooms.manager.grants():
+            if server in (None, grant.server):
+                self._redactor.learn(*grant_secrets(grant))
 
     async def _watch_network(self, rooms: Rooms) -> None:
         watch = NetworkWatch()
@@ -299,6 +315,7 @@ class App:
 
     async def _apply(self, settings: Settings, changes: Changes) -> None:
         self._settings = settings
+        self._learn_secrets()
         if self._rooms is not None:
             await self._rooms.gateway.apply(settings.upstreams)
 
@@ -351,6 +368,14 @@ class App:
             *await provider_checks(grants, rooms.sender, self._clock),
             *server_checks(rooms.monitor.healths()),
         )
+
+
+async def _finish(what: str, stopping: Awaitable[None]) -> None:
+    """One part's trouble must not keep the others from stopping in order."""
+    try:
+        await stopping
+    except Exception as error:
+        _log.error("could not be stopped in order", part=what, exc_info=error)
 
 
 def _limits(settings: Settings) -> GatewayLimits:

@@ -124,7 +124,7 @@ def test_a_damaged_record_says_so_and_is_no_verdict_of_the_provider() -> None:
 
 def test_a_server_that_rejects_fresh_tokens_has_a_cause_of_its_own() -> None:
     grant = a_grant(rejections=2, last_begun_at=NOW)
-    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
     health = assess(Snapshot(connection=CONNECTED, grant=grant), NOW)
     assert (health.cause, health.action) == ("rejected_though_fresh", "view_logs")
     assert "3 access tokens" in health.detail

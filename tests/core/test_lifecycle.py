@@ -27,6 +27,7 @@ from mcpproxy.core.lifecycle import (
     WaitUntil,
     ending,
     evolve,
+    is_usable,
     plan,
 )
 from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshCause, Secret, Variant, Verdict
@@ -66,7 +67,7 @@ def test_a_refresh_that_was_slept_through_is_due_at_once() -> None:
 def test_a_token_of_unknown_life_rests_until_somebody_refuses_it() -> None:
     grant = a_grant(tokens=a_token_set(life=None))
     assert plan(grant, NOW + 1000 * HOUR) == Rest()
-    rejected = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+    rejected = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
     assert plan(rejected, NOW + HOUR) == RefreshNow(RefreshCause.CHALLENGED)
 
 
@@ -316,10 +317,43 @@ def test_without_a_refresh_token_the_login_ends_with_its_access_token() -> None:
     assert ended.verdict is Verdict.NO_REFRESH_TOKEN
 
 
+def test_one_stray_401_does_not_end_a_login_that_cannot_be_refreshed() -> None:
+    grant = a_grant(tokens=a_token_set(refresh_token=None))
+    fingerprint = grant.tokens.access_token.fingerprint
+    grant = evolve(grant, TokenRejected(fingerprint, NOW))
+    assert ending(grant, NOW + SECOND) is None
+    assert not is_usable(grant, NOW + 9 * SECOND)
+    assert is_usable(grant, NOW + 10 * SECOND)
+    accepted = evolve(grant, TokenAccepted(fingerprint))
+    assert is_usable(accepted, NOW + 11 * SECOND)
+    assert accepted.rejections == 0
+
+
+def test_a_token_that_goes_on_being_refused_and_cannot_be_refreshed_is_believed_dead() -> None:
+    grant = a_grant(tokens=a_token_set(refresh_token=None))
+    fingerprint = grant.tokens.access_token.fingerprint
+    for at in (0, 1, 2, 10, 11, 30):
+        assert ending(grant, NOW + at * SECOND) is None
+        grant = evolve(grant, TokenRejected(fingerprint, NOW + at * SECOND))
+    ended = ending(grant, NOW + 30 * SECOND)
+    assert grant.rejections == 3
+    assert ended is not None
+    assert ended.verdict is Verdict.NO_REFRESH_TOKEN
+
+
+def test_a_refused_token_stays_in_use_while_the_provider_is_down() -> None:
+    grant = a_grant()
+    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
+    assert not is_usable(grant, NOW + 20 * SECOND), "a refresh is due first"
+    grant = fail(grant, 0, FailureKind.TRANSIENT)
+    assert is_usable(grant, NOW + 10 * SECOND)
+
+
 def test_an_upstream_that_rejects_fresh_tokens_is_braked_and_forgiven_when_it_takes_one() -> None:
     grant = a_grant()
     for n in range(1, 5):
-        grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+        rejected_at = NOW + n * HOUR
+        grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, rejected_at))
         assert grant.rejections == n
         begun_at = NOW + n * HOUR
         attempt = an_attempt(n, begun_at=begun_at, generation=grant.generation)
@@ -328,9 +362,9 @@ def test_an_upstream_that_rejects_fresh_tokens_is_braked_and_forgiven_when_it_ta
         grant = evolve(grant, AttemptBegan(attempt))
         tokens = a_token_set(number=n + 1, issued_at=begun_at)
         grant = evolve(grant, TokensIssued(attempt.attempt_id, n, tokens, begun_at))
-    grant = evolve(grant, TokenRejected("access-5-but-not-really"))
+    grant = evolve(grant, TokenRejected("access-5-but-not-really", NOW))
     assert grant.rejected is None
-    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+    grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
     last_begun = NOW + 4 * HOUR
     expected = last_begun + calculate_backoff(3)
     assert plan(grant, last_begun + SECOND) == WaitUntil(expected, RefreshCause.CHALLENGED)
@@ -369,7 +403,7 @@ def test_without_a_refusal_nothing_ever_ends_a_grant_and_something_is_always_due
             tokens = a_token_set(number=int(seconds), issued_at=at)
             grant = evolve(grant, TokensIssued(attempt.attempt_id, generation, tokens, at))
         elif kind == "reject":
-            grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint))
+            grant = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
         elif kind == "accept":
             grant = evolve(grant, TokenAccepted(grant.tokens.access_token.fingerprint))
         else:

@@ -5,10 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.errors import (
+    McpproxyError,
+    NotPermitted,
+    StoreCorrupt,
+    StoreUnavailable,
+    WrongKey,
+)
 from mcpproxy.core.events import AttemptBegan, RefreshFailed, TokensIssued
 from mcpproxy.core.model import Secret
-from mcpproxy.custody.journal import Journal, Superseded
+from mcpproxy.custody.journal import MAX_READ_LAG, Journal, Superseded
 from tests.builders import a_failure, a_token_set, an_attempt
 from tests.custody.bench import Bench, virtually
 
@@ -96,3 +102,37 @@ def _once(first: object, then: object):  # type: ignore[no-untyped-def]
         return answers.pop() if answers else await then(server)  # type: ignore[operator]
 
     return load
+
+
+@virtually
+@pytest.mark.parametrize(
+    "error", [NotPermitted("the ticket expired"), StoreCorrupt("not a database"), WrongKey("gone")]
+)
+async def test_whatever_ails_the_store_an_outcome_is_offered_until_it_is_taken(
+    error: McpproxyError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> bool:
+        raise error
+
+    async with Bench() as bench:
+        grant, journal = bench.store(), Journal(bench.disk)
+        tokens = TokensIssued("a", grant.generation, a_token_set(number=2), bench.clock.now())
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.disk, "save_grant", refuse)
+            writing = asyncio.create_task(journal.append_at_any_cost(grant, tokens))
+            await asyncio.sleep(60)
+            assert not writing.done()
+        stored = await writing
+        assert stored.tokens.access_token == Secret("access-2")
+        assert bench.stored == stored
+
+
+@virtually
+async def test_a_vault_that_was_put_back_is_believed_after_a_minute() -> None:
+    async with Bench() as bench:
+        grant, journal = bench.store(), Journal(bench.disk)
+        ahead = replace(grant, revision=grant.revision + 5)
+        began = bench.clock.elapsed()
+        stored = await journal.append(ahead, AttemptBegan(an_attempt(1)))
+        assert stored.revision == grant.revision + 1
+        assert bench.clock.elapsed() - began >= MAX_READ_LAG

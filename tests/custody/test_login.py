@@ -308,6 +308,46 @@ async def test_a_grant_that_the_disk_does_not_take_is_taken_up_at_the_next_start
         assert await desk.manager.token(NAME, SERVER_URL) == Secret("access-1")
 
 
+@virtually
+async def test_a_login_that_the_disk_refused_is_kept_and_stored_as_soon_as_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def full(_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    async with a_desk() as desk:
+        await desk.logins.begin(NAME)
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.bench.disk, "replace_grant", full)
+            patch.setattr(desk.bench.disk, "save_login", full)
+            with pytest.raises(StoreUnavailable):
+                await desk.logins.finish(redirect(1))
+            await asyncio.sleep(60)
+            assert desk.bench.notices.of(LoginSucceeded) == []
+        await until(lambda: desk.bench.notices.of(LoginSucceeded))
+        assert await desk.manager.token(NAME, SERVER_URL) == Secret("access-1")
+        assert desk.pages.presented == ["code"]
+        flow = await desk.logins.wait("flow-1", MINUTE)
+        assert flow.outcome == "succeeded"
+
+
+@virtually
+async def test_an_answer_that_was_made_a_grant_before_never_replaces_what_came_after() -> None:
+    async with a_desk() as desk:
+        await desk.logins.begin(NAME)
+        (login,) = desk.bench.world.logins.values()
+        await desk.logins.finish(redirect(1))
+        await desk.manager.refresh_now(NAME)
+        refreshed = desk.bench.stored
+        # As if the process had died between the two: the pending login is still there.
+        await desk.bench.disk.save_login(replace(login, answer=Secret("the provider's yes")))
+        desk.logins = desk.restarted()
+        await desk.logins.start()
+        assert desk.bench.stored == refreshed
+        assert desk.bench.world.logins == {}
+        assert desk.manager.peek(NAME, SERVER_URL) == refreshed.tokens.access_token
+
+
 # --- logging out --------------------------------------------------------------------------------
 
 

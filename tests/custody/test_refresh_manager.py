@@ -267,7 +267,9 @@ async def test_a_token_is_given_only_for_the_url_its_login_was_made_for() -> Non
 async def test_a_dead_or_rejected_token_is_not_peeked_at() -> None:
     async with Bench() as bench:
         grant = bench.store()
-        bench.put(evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint)))
+        bench.put(
+            evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, bench.clock.now()))
+        )
         bench.endpoint.replies = [UNREACHABLE]
         manager = await bench.start()
         assert manager.peek(NAME, SERVER_URL) is None

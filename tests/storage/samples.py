@@ -89,6 +89,7 @@ def a_grant_in_trouble(server: str = "github-mcp") -> Grant:
         refusals=Refusals(1, NOON, NOON, failure),
         unanswered=1,
         rejected="89abcdef",
+        rejected_at=NOON,
         rejections=2,
         spares=(a_token_set("spare-1"), a_token_set("spare-2")),
     )

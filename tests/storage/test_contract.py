@@ -129,9 +129,35 @@ async def test_what_is_set_aside_is_bounded_and_the_oldest_goes(world: World) ->
     assert len(await store.load_set_aside("other")) == 1
 
 
+async def test_a_new_login_takes_its_pending_login_with_it_in_one_step(world: World) -> None:
+    store, _ = await world.process()
+    await store.save_login(a_login("made"))
+    await store.save_login(a_login("other", state="other"))
+    await store.replace_grant(a_grant(login_id="made"))
+    assert [login.flow_id for login in await store.load_logins()] == ["other"]
+
+
+async def test_a_login_that_was_made_before_never_takes_the_place_of_what_came_after(
+    world: World,
+) -> None:
+    store, _ = await world.process()
+    first = a_grant(login_id="first")
+    await store.replace_grant(first)
+    refreshed = replace(first, generation=first.generation + 1, revision=first.revision + 1)
+    assert await store.save_grant(refreshed, expected_revision=first.revision)
+    await store.replace_grant(first)
+    assert await store.load_grant(first.server) == refreshed
+    second = a_grant(login_id="second")
+    await store.replace_grant(second)
+    await store.replace_grant(first)
+    assert await store.load_grant(first.server) == second
+    assert len(await store.load_set_aside(first.server)) == 1
+
+
 async def test_a_logout_erases_the_grant_and_what_was_set_aside_of_it(world: World) -> None:
     store, _ = await world.process()
-    for server in ("github-mcp", "github-mcp", "other", "other"):
+    for server in ("github-mcp", "other"):
+        await store.replace_grant(a_grant(server, login_id="first"))
         await store.replace_grant(a_grant(server))
     await store.forget_grant("github-mcp")
     assert await store.load_grant("github-mcp") is None

@@ -164,6 +164,14 @@ CAUSES: Final = (
         Action.VIEW_LOGS,
     ),
     Cause(
+        "token_rejected",
+        Level.DEGRADED,
+        "Server refused the access token; trying it again in {in}",
+        "Access token refused by server",
+        "The server refused an access token that should be good; it is offered again at {at}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
         "refreshing",
         Level.DEGRADED,
         "Refreshing the token now",

@@ -69,6 +69,7 @@ class TokenRejected:
     """The upstream answered 401 to the access token with this fingerprint."""
 
     fingerprint: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 from mcpproxy.core.causes import CAUSE_BY_NAME, RANK, Cause, Level
 from mcpproxy.core.errors import StoreTrouble
-from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, plan
+from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, offered_again_at, plan
 from mcpproxy.core.model import (
     Connection,
     ConnectionState,
@@ -121,8 +121,8 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
     connection = snapshot.connection
     if snapshot.grant is not None:
         yield from _grant_names(snapshot.grant, now, policy, snapshot.woken_at)
-        if connection.trouble is Trouble.LOGIN_NEEDED:
-            # Said before the login was made; the next connect will say otherwise.
+        if connection.trouble is Trouble.LOGIN_NEEDED and _is_before(connection, snapshot.grant):
+            # Said before these tokens were there; the next connect will say otherwise.
             connection = Connection(ConnectionState.CONNECTING)
     yield _connection_name(connection)
 
@@ -150,6 +150,9 @@ def _grant_names(
         yield "refresh_retrying", facts
     if grant.rejected is not None and grant.rejections > 1:
         yield "rejected_though_fresh", Facts(at=next_at, n=grant.rejections)
+    if grant.rejected_at is not None and not isinstance(step, RefreshNow):
+        again = offered_again_at(grant, grant.rejected_at, policy)
+        yield "token_rejected", Facts(at=max(again, now))
     if not alive:
         yield "refreshing", Facts()
     if grant.tokens.refresh_token is None:
@@ -158,6 +161,11 @@ def _grant_names(
         yield "refresh_scheduled", Facts(at=next_at)
     else:
         yield "refresh_on_demand", Facts()
+
+
+def _is_before(connection: Connection, grant: Grant) -> bool:
+    newest = max(grant.logged_in_at, grant.refreshed_at or grant.logged_in_at)
+    return connection.since is None or connection.since <= newest
 
 
 def _connection_name(connection: Connection) -> tuple[str, Facts]:

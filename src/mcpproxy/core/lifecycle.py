@@ -50,6 +50,10 @@ MAX_REFUSALS: Final = 3
 MAX_WINDOWS: Final = 3
 """How often for one token a lost answer shortens the waits again."""
 
+MAX_REJECTIONS: Final = 3
+"""Refusals by the upstream, spread over half a minute, after which a token that cannot be
+refreshed is believed to be dead."""
+
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """Facts that lie further ahead than this were written before the clock was set back."""
 
@@ -107,14 +111,12 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
             return replace(grant, variant=variant, attempt=None)
         case AttemptOrphaned(attempt_id, at):
             return _orphaned(grant, at) if _is_current(grant, attempt_id) else grant
-        case TokenRejected(fingerprint):
-            if fingerprint != grant.tokens.access_token.fingerprint or grant.rejected:
-                return grant
-            return replace(grant, rejected=fingerprint, rejections=grant.rejections + 1)
+        case TokenRejected(fingerprint, at):
+            return _rejected(grant, fingerprint, at)
         case TokenAccepted(fingerprint):
             if fingerprint != grant.tokens.access_token.fingerprint:
                 return grant
-            return replace(grant, rejected=None, rejections=0)
+            return replace(grant, rejected=None, rejected_at=None, rejections=0)
         case _:
             assert_never(event)
 
@@ -136,7 +138,7 @@ def plan(
     if grant.attempt is not None:
         return RefreshNow(RefreshCause.RECOVERY)
     if grant.tokens.refresh_token is None:
-        return AwaitLogin() if _is_useless(grant, now) else Rest()
+        return Rest() if ending(grant, now) is None else AwaitLogin()
     due = _due(grant, now, policy, woken_at)
     if due is None:
         return AwaitLogin()
@@ -156,7 +158,7 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
     """
     refusals = grant.refusals
     if refusals is not None:
-        if refusals.count < 2 and not _is_useless(grant, now):
+        if refusals.count < 2 and is_alive(grant.tokens, now):
             return None
         code = refusals.failure.code or refusals.failure.detail
         if code in CLIENT_ERRORS:
@@ -164,12 +166,39 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
         lost = grant.unanswered > 0
         verdict = Verdict.LOST_IN_TRANSIT if lost else Verdict.PROVIDER_ENDED
         return Ending(verdict, refusals.begun_at, code)
-    if grant.tokens.refresh_token is None and _is_useless(grant, now):
+    if grant.tokens.refresh_token is not None:
+        return None
+    missing = "the provider issued no refresh token"
+    if not is_alive(grant.tokens, now):
         at = grant.tokens.expires_at or now
-        return Ending(
-            Verdict.NO_REFRESH_TOKEN, min(at, now), "the provider issued no refresh token"
-        )
+        return Ending(Verdict.NO_REFRESH_TOKEN, min(at, now), missing)
+    if grant.rejected_at is not None and grant.rejections >= MAX_REJECTIONS:
+        evidence = f"the server refuses the access token, and {missing}"
+        return Ending(Verdict.NO_REFRESH_TOKEN, grant.rejected_at, evidence)
     return None
+
+
+def is_usable(grant: Grant, now: datetime, policy: RefreshPolicy = DEFAULT_POLICY) -> bool:
+    """Whether the access token may be handed out.
+
+    A living token that the upstream refused is offered again, less and less often, while no
+    other can be had: one stray 401 must not take a good token out of use.
+    """
+    if not is_alive(grant.tokens, now):
+        return False
+    if grant.rejected is None or grant.rejected_at is None:
+        return True
+    stuck = grant.tokens.refresh_token is None or grant.failures or grant.refusals
+    if grant.rejected_at > now + CLOCK_SLACK:
+        return bool(stuck)
+    return bool(stuck) and now >= offered_again_at(grant, grant.rejected_at, policy)
+
+
+def offered_again_at(
+    grant: Grant, rejected_at: datetime, policy: RefreshPolicy = DEFAULT_POLICY
+) -> datetime:
+    """When a refused access token may be tried again: 10 s, 20 s ... 5 min after its refusal."""
+    return rejected_at + calculate_backoff(max(0, grant.rejections - 1), policy)
 
 
 def _due(
@@ -254,6 +283,7 @@ def _with_tokens(grant: Grant, tokens: TokenSet) -> Grant:
         refusals=None,
         unanswered=0,
         rejected=None,
+        rejected_at=None,
     )
 
 
@@ -297,6 +327,16 @@ def _opens_a_window(grant: Grant) -> bool:
     return is_first and grant.unanswered < MAX_WINDOWS
 
 
+def _rejected(grant: Grant, fingerprint: str, at: datetime) -> Grant:
+    """A burst of calls that are refused together is one rejection."""
+    if fingerprint != grant.tokens.access_token.fingerprint:
+        return grant
+    last = grant.rejected_at if grant.rejected is not None else None
+    if last is not None and last <= at < offered_again_at(grant, last):
+        return grant
+    return replace(grant, rejected=fingerprint, rejected_at=at, rejections=grant.rejections + 1)
+
+
 def _orphaned(grant: Grant, at: datetime) -> Grant:
     attempt = grant.attempt
     if attempt is None or attempt.phase is Phase.CONNECTING:
@@ -320,11 +360,6 @@ def _with_attempt(
 
 def _is_current(grant: Grant, attempt_id: str) -> bool:
     return grant.attempt is not None and grant.attempt.attempt_id == attempt_id
-
-
-def _is_useless(grant: Grant, now: datetime) -> bool:
-    """The access token is dead by its own life or by the upstream's word."""
-    return grant.rejected is not None or not is_alive(grant.tokens, now)
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

@@ -278,6 +278,7 @@ class Grant:
     refusals: Refusals | None = None
     unanswered: int = 0
     rejected: str | None = None
+    rejected_at: datetime | None = None
     rejections: int = 0
     spares: tuple[TokenSet, ...] = ()
 

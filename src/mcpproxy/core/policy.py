@@ -35,6 +35,12 @@ class RefreshPolicy:
     retry_after_cap: timedelta = timedelta(hours=1)
 
     def __post_init__(self) -> None:
+        if self.backoff_base <= timedelta(0) or self.min_interval <= timedelta(0):
+            raise ValueError("backoff_base and min_interval must be more than 0 s")
+        if self.backoff_cap < self.backoff_base:
+            raise ValueError("backoff_cap must not be less than backoff_base")
+        if not 0 < self.refresh_fraction < 1:
+            raise ValueError("refresh_fraction must lie between 0 and 1")
         if self.connect_timeout + self.answer_timeout >= self.lease_ttl:
             raise ValueError("an attempt must fit inside its lease: connect + answer < lease_ttl")
 

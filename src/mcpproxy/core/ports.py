@@ -80,7 +80,12 @@ class Store(Protocol):
         ...
 
     async def replace_grant(self, grant: Grant) -> None:
-        """A new login: whatever was current is set aside, sealed, and `grant` takes its place."""
+        """A new login: whatever was current is set aside, sealed, `grant` takes its place, and
+        the pending login it was made from (flow_id is its login_id) is gone, all in one step.
+
+        Told of a login that was made current before, it only forgets the pending one: an old
+        answer never takes the place of what has been refreshed since.
+        """
         ...
 
     async def forget_grant(self, server: str) -> None:
@@ -318,6 +323,10 @@ class GrantFacts(Protocol):
     """What custody holds in memory about logins."""
 
     def grant(self, server: str) -> Grant | None: ...
+
+    def grants(self) -> Sequence[Grant]:
+        """All that are kept, those of servers that are not configured any more too."""
+        ...
 
     def woken_at(self) -> datetime | None: ...
 

@@ -5,16 +5,13 @@ Law: a cache of the store and of `plan`, never a source of truth; losing it lose
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Final
 
 from mcpproxy.core.lifecycle import Plan, Rest, WaitUntil, ending, plan
 from mcpproxy.core.model import Grant
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import Publisher
-
-MAX_READ_LAG: Final = timedelta(seconds=60)
-"""How far a replica may lag behind; what looks old for longer than this is the truth by now."""
+from mcpproxy.custody.journal import MAX_READ_LAG
 
 
 class Entry:

@@ -9,13 +9,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.events import GrantEvent
 from mcpproxy.core.lifecycle import evolve
 from mcpproxy.core.model import Grant
 from mcpproxy.core.ports import Store
 
 RETRY_WRITE_FIRST: Final = timedelta(milliseconds=250)
+MAX_READ_LAG: Final = timedelta(seconds=60)
+"""How far a replica may lag behind; what looks old for longer than this is the truth by now."""
+
 RETRY_WRITE_CAP: Final = timedelta(milliseconds=500)
 
 
@@ -53,10 +56,11 @@ class Journal:
     async def append(self, grant: Grant, event: GrantEvent) -> Grant:
         """Store `event` on whatever the facts are by now.
 
-        Waits as long as the facts it reads are older than those it may not overwrite (a lagging
-        replica). Raises Superseded, StoreUnavailable.
+        Facts that look older than ours are a lagging replica's, and waited for; no replica lags
+        for ever, so after MAX_READ_LAG they are the truth (a vault that was put back). Raises
+        Superseded, StoreError.
         """
-        pause = RETRY_WRITE_FIRST
+        pause, waited = RETRY_WRITE_FIRST, timedelta(0)
         while True:
             stored = await self.try_append(grant, event)
             if stored is not None:
@@ -64,20 +68,21 @@ class Journal:
             fresh = await self._store.load_grant(grant.server)
             if fresh is None or fresh.login_id != grant.login_id:
                 raise Superseded(grant.server)
-            if fresh.revision <= grant.revision:
+            if fresh.revision <= grant.revision and waited < MAX_READ_LAG:
                 await asyncio.sleep(pause.total_seconds())
+                waited += pause
                 pause = min(pause * 2, RETRY_WRITE_CAP)
             else:
                 grant = fresh
 
     async def append_at_any_cost(self, grant: Grant, event: GrantEvent) -> Grant:
-        """As `append`, but a store that does not take writes is asked again for ever: what the
-        event holds exists nowhere else. Raises Superseded only.
+        """As `append`, but a store that does not take writes, for whatever reason, is asked again
+        for ever: what the event holds exists nowhere else. Raises Superseded only.
         """
         pause = RETRY_WRITE_FIRST
         while True:
             try:
                 return await self.append(grant, event)
-            except StoreUnavailable:
+            except McpproxyError:
                 await asyncio.sleep(pause.total_seconds())
                 pause = min(pause * 2, RETRY_WRITE_CAP)

@@ -35,8 +35,10 @@ from mcpproxy.core.ports import (
 
 CALLBACK_PATH: Final = "/oauth/callback"
 CALLBACK_PORT_SETTING: Final = "callback_port"
+RETRY_KEEPING: Final = timedelta(seconds=5)
+
 MAX_FLOWS: Final = 100
-"""Flows remembered at once, the finished ones included; the oldest finished go first."""
+"""Flows remembered at once, the finished ones included; the oldest go first."""
 
 
 @dataclass(slots=True)
@@ -70,13 +72,14 @@ class PendingLogins:
         self._tools = tools
         self._flows: dict[str, _Flow] = {}
         self._finishing: set[asyncio.Task[LoginFlow]] = set()
+        self._insisting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Take up the logins that were pending when the last process ended."""
         for login in await self._tools.store.load_logins():
             if login.answer is not None:
                 flow = self._remember(login)
-                with suppress(McpproxyError):
+                with suppress(McpproxyError):  # told in the flow; the store is offered it again
                     await self._conclude(flow, login)
             elif login.expires_at > self._tools.clock.now():
                 with suppress(McpproxyError):
@@ -88,6 +91,8 @@ class PendingLogins:
         """Let code exchanges come home; pending logins wait in the store for the next start."""
         if self._finishing:
             await asyncio.wait(self._finishing, timeout=25)
+        for task in self._insisting:
+            task.cancel()
         for flow in self._flows.values():
             if flow.listening is not None:
                 flow.listening.cancel()
@@ -119,8 +124,8 @@ class PendingLogins:
         flow = self._remember(login)
         try:
             await self._listen(flow)
-        except McpproxyError:
-            del self._flows[login.flow_id]
+        except BaseException:
+            self._flows.pop(login.flow_id, None)
             await tools.store.forget_login(login.flow_id)
             raise
         tools.publisher.publish(LoginBegan(server, login.flow_id))
@@ -183,10 +188,13 @@ class PendingLogins:
     def _remember(self, login: PendingLogin) -> _Flow:
         view = LoginFlow(login.flow_id, login.server, login.authorization_url, login.expires_at)
         flow = self._flows[login.flow_id] = _Flow(login, view)
-        finished = [key for key, old in self._flows.items() if old.done.is_set()]
-        for key in finished[: max(0, len(self._flows) - MAX_FLOWS)]:
-            del self._flows[key]
+        for key in list(self._flows)[: max(0, len(self._flows) - MAX_FLOWS)]:
+            self._drop(self._flows.pop(key))
         return flow
+
+    def _drop(self, flow: _Flow) -> None:
+        if flow.listening is not None:
+            flow.listening.cancel()
 
     async def _listen(self, flow: _Flow) -> None:
         """Hold the redirect's port open until the flow is over or its time is up."""
@@ -232,7 +240,7 @@ class PendingLogins:
         return "done"
 
     async def _finish(self, redirect: str) -> LoginFlow:
-        state = parse_qs(urlsplit(redirect.strip()).query).get("state", [""])[0]
+        state = _state(redirect)
         login = await self._tools.store.take_login(state) if state else None
         if login is None:
             raise LoginError(
@@ -249,9 +257,14 @@ class PendingLogins:
                 )
             code = self._tools.conversation.read_redirect(login, redirect)
             answer = await self._tools.conversation.present_code(login, code)
-            answered = replace(login, answer=answer)
+        except McpproxyError as error:
+            self._close(flow, error)
+            raise
+        answered = replace(login, answer=answer)
+        try:
             await self._tools.store.save_login(answered)
         except McpproxyError as error:
+            self._try_again(answered)
             self._close(flow, error)
             raise
         return await self._conclude(flow, answered)
@@ -270,18 +283,38 @@ class PendingLogins:
             raise
         try:
             await tools.store.replace_grant(grant)
-            await tools.store.forget_login(login.flow_id)
-        except StoreError as error:
-            # The answer is stored; the next start takes it up again.
+            current = await tools.store.load_grant(login.server)
+        except McpproxyError as error:
+            self._try_again(login)
             self._close(flow, error)
             raise
-        tools.adopt(grant)
-        flow.view = replace(flow.view, outcome="succeeded", message="Logged in.")
+        if current is not None:
+            tools.adopt(current)
+        flow.view = replace(flow.view, outcome="succeeded", code=None, message="Logged in.")
         flow.done.set()
         tools.publisher.publish(
             LoginSucceeded(login.server, login.flow_id, grant.tokens.expires_at)
         )
         return flow.view
+
+    def _try_again(self, login: PendingLogin) -> None:
+        """The provider said yes and the store does not take it: its answer exists once, so it is
+        kept in memory and offered to the store until it does.
+        """
+        task = asyncio.create_task(self._insist(login), name=f"keep-login:{login.server}")
+        self._insisting.add(task)
+        task.add_done_callback(self._insisting.discard)
+
+    async def _insist(self, login: PendingLogin) -> None:
+        while True:
+            await asyncio.sleep(RETRY_KEEPING.total_seconds())
+            try:
+                await self._tools.store.save_login(login)
+            except McpproxyError:
+                continue
+            with suppress(McpproxyError):  # told in the flow, and insisted on again
+                await self._conclude(self._remember(login), login)
+            return
 
     def _close(self, flow: _Flow, error: McpproxyError) -> None:
         if flow.done.is_set():
@@ -294,3 +327,12 @@ class PendingLogins:
         self._tools.publisher.publish(
             LoginFailed(flow.login.server, flow.login.flow_id, error.code, error.message)
         )
+
+
+def _state(redirect: str) -> str:
+    """The state in a redirect URL; empty when there is none or it is no URL."""
+    try:
+        query = urlsplit(redirect.strip()).query
+    except ValueError:
+        return ""
+    return parse_qs(query).get("state", [""])[0]

@@ -6,12 +6,12 @@ only ever wait: none of them can start a second refresh or cancel the one in fli
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from mcpproxy.core.errors import (
-    LoginRequired,
     RefreshPending,
     StoreError,
     StoreTrouble,
@@ -19,13 +19,13 @@ from mcpproxy.core.errors import (
     UnknownServer,
 )
 from mcpproxy.core.events import TokenAccepted, TokenRejected
-from mcpproxy.core.health import countdown, rfc3339
 from mcpproxy.core.lifecycle import (
     AwaitLogin,
     Plan,
     RefreshNow,
     WaitUntil,
     ending,
+    is_usable,
     plan,
 )
 from mcpproxy.core.model import Grant, Secret
@@ -33,10 +33,10 @@ from mcpproxy.core.notices import (
     StoreTroubled,
     Woke,
 )
-from mcpproxy.core.policy import is_alive
 from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.journal import Superseded
 from mcpproxy.custody.refresh import Busy, Refresh, RefreshTools
+from mcpproxy.custody.waiting import login_required, pending, token_at
 from mcpproxy.custody.wake import WakeWatch
 
 TICK: Final = timedelta(seconds=1)
@@ -119,17 +119,25 @@ class RefreshManager:
         for server, entry in self._entries.items():
             if entry.refresh is not None:
                 continue
-            step = self._step(entry, now)
-            entry.tell(step, now, self._tools.publisher)
-            if isinstance(step, WaitUntil):
-                pause = min(pause, step.at - now)
-            elif isinstance(step, RefreshNow) and elapsed < entry.not_before:
-                pause = min(pause, entry.not_before - elapsed)
-            elif isinstance(step, RefreshNow):
-                entry.refresh = asyncio.create_task(
-                    self._refresh(server, entry), name=f"refresh:{server}"
-                )
+            try:
+                pause = min(pause, self._begin_if_due(server, entry, now, elapsed))
+            except Exception as error:  # one login's trouble must not keep the others waiting
+                _report(f"the refresh of {server} could not be planned", error)
         return pause
+
+    def _begin_if_due(
+        self, server: str, entry: Entry, now: datetime, elapsed: timedelta
+    ) -> timedelta:
+        step = self._step(entry, now)
+        entry.tell(step, now, self._tools.publisher)
+        if isinstance(step, WaitUntil):
+            return step.at - now
+        if not isinstance(step, RefreshNow):
+            return self._tick
+        if elapsed < entry.not_before:
+            return entry.not_before - elapsed
+        entry.refresh = asyncio.create_task(self._refresh(server, entry), name=f"refresh:{server}")
+        return self._tick
 
     async def _refresh(self, server: str, entry: Entry) -> None:
         began = self._tools.clock.elapsed()
@@ -165,6 +173,9 @@ class RefreshManager:
     def grant(self, server: str) -> Grant | None:
         entry = self._entries.get(server)
         return entry.grant if entry else None
+
+    def grants(self) -> Sequence[Grant]:
+        return [entry.grant for entry in self._entries.values()]
 
     def woken_at(self) -> datetime | None:
         return self._wake.woken_at
@@ -213,7 +224,7 @@ class RefreshManager:
     async def challenged(self, server: str, url: str, rejected: Secret) -> Secret:
         entry = self._entries.get(server)
         if entry is None or entry.grant.server_url != url:
-            raise _login_required(server, "there is no login for it")
+            raise login_required(server, "there is no login for it")
         if entry.grant.tokens.access_token == rejected:
             await self._reject(entry, rejected)
         return await self._usable_token(server, url)
@@ -254,11 +265,13 @@ class RefreshManager:
                 while True:
                     entry = self._entries.get(server)
                     if entry is None or entry.grant.server_url != url:
-                        raise _login_required(server, "there is no login for it")
+                        raise login_required(server, "there is no login for it")
                     if self._is_usable(entry.grant):
                         return entry.grant.tokens.access_token
                     self._raise_if_late(server, entry, deadline)
-                    await entry.changed()
+                    with suppress(TimeoutError):  # time alone may make a token usable again
+                        async with asyncio.timeout(TICK.total_seconds()):
+                            await entry.changed()
         except TimeoutError:
             raise self._pending(server, self._entries.get(server)) from None
 
@@ -272,7 +285,7 @@ class RefreshManager:
             elif stored.tokens.access_token != rejected:
                 self._take(stored)
             else:
-                event = TokenRejected(rejected.fingerprint)
+                event = TokenRejected(rejected.fingerprint, self._tools.clock.now())
                 self._take(await journal.append(stored, event))
         except Superseded:
             self._reread_at = self._tools.clock.elapsed()
@@ -306,35 +319,28 @@ class RefreshManager:
             entry.forget_plan()
 
     def _is_usable(self, grant: Grant) -> bool:
-        return grant.rejected is None and is_alive(grant.tokens, self._tools.clock.now())
+        return is_usable(grant, self._tools.clock.now(), self._tools.policy)
 
     def _raise_if_hopeless(self, server: str, entry: Entry) -> None:
         now = self._tools.clock.now()
         ended = ending(entry.grant, now)
         if ended is not None or isinstance(self._step(entry, now), AwaitLogin):
-            raise _login_required(server, ended.evidence if ended else "it cannot be refreshed")
+            raise login_required(server, ended.evidence if ended else "it cannot be refreshed")
 
     def _raise_if_late(self, server: str, entry: Entry, deadline: timedelta) -> None:
         """Waiting is for refreshes that can still make it in time."""
         self._raise_if_hopeless(server, entry)
         clock = self._tools.clock
-        step = self._step(entry, clock.now())
-        if isinstance(step, WaitUntil) and step.at - clock.now() > deadline - clock.elapsed():
+        at = token_at(entry.grant, self._step(entry, clock.now()), self._tools.policy)
+        if at is not None and at - clock.now() > deadline - clock.elapsed():
             raise self._pending(server, entry)
 
     def _pending(self, server: str, entry: Entry | None) -> RefreshPending:
         now = self._tools.clock.now()
-        step = self._step(entry, now) if entry else None
-        at = step.at if isinstance(step, WaitUntil) else None
-        run = entry.grant.failures if entry else None
-        reason = run.failure.detail if run else "no answer yet"
-        when = f"next try at {rfc3339(at)}" if at else "a refresh is under way"
-        left = countdown(at - now) if at else "a few seconds"
-        return RefreshPending(
-            f"The access token of '{server}' is being renewed: {reason}; {when}.",
-            retry_at=at,
-            next_step=f"Call again in {left}; no login is needed.",
-        )
+        if entry is None:
+            return pending(server, None, None, now)
+        step = self._step(entry, now)
+        return pending(server, entry.grant, token_at(entry.grant, step, self._tools.policy), now)
 
     def _take(self, grant: Grant) -> None:
         entry, elapsed = self._entries.get(grant.server), self._tools.clock.elapsed()
@@ -377,9 +383,3 @@ class RefreshManager:
 def _report(message: str, error: Exception) -> None:
     """To the event loop's handler, which logs it with its traceback."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
-
-
-def _login_required(server: str, why: str) -> LoginRequired:
-    return LoginRequired(
-        f"'{server}' needs a login: {why}.", next_step=f"Run `mcpproxy auth login {server}`."
-    )

@@ -89,11 +89,14 @@ class Monitor:
                 next_step="`mcpproxy upstream list` shows the names.",
             )
         flow = self._pending_login(server)
+        grant = self._grants.grant(server)
+        if grant is not None and grant.server_url != upstream.url:
+            grant = None  # a login at another address is no login here
         return Snapshot(
             enabled=upstream.enabled,
             quarantined=upstream.quarantined,
             connection=self._connections.connection(server),
-            grant=self._grants.grant(server),
+            grant=grant,
             login_until=flow.expires_at if flow else None,
             store_trouble=self._grants.store_trouble(),
             woken_at=self._grants.woken_at(),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.core.errors import NotPermitted, StoreUnavailable
 from mcpproxy.storage import files, schema
 from mcpproxy.storage.connection import (
     Access,
@@ -66,7 +66,11 @@ class Database:
         self._drop()
 
     def _transact(self, begin: str, work: Transaction[_T]) -> _T:
-        connection = self._opened()
+        try:
+            connection = self._opened()
+        except NotPermitted as error:
+            # It was ours when it was opened: an expired ticket or a switched guard, not a verdict.
+            raise StoreUnavailable(error.message, next_step=error.next_step) from error
         try:
             connection.execute(begin)
             result = work(connection)

@@ -52,7 +52,11 @@ class MemoryStore:
         return True
 
     async def replace_grant(self, grant: Grant) -> None:
+        self.world.logins.pop(grant.login_id, None)
         stored = self.world.grants.get(grant.server)
+        known = [*self.world.set_aside.get(grant.server, ()), *([stored] if stored else [])]
+        if any(old.login_id == grant.login_id for old in known):
+            return
         if stored:
             aside = self.world.set_aside.setdefault(grant.server, [])
             aside.append(stored)

@@ -99,6 +99,14 @@ class SqliteStore:
             now = self._clock.now().isoformat()
 
             def replace(db: Connection) -> None:
+                db.execute("DELETE FROM logins WHERE flow_id = ?", (grant.login_id,))
+                known = db.execute(
+                    "SELECT 1 FROM grants WHERE server = ? AND login_id = ? UNION ALL "
+                    "SELECT 1 FROM set_aside WHERE server = ? AND login_id = ?",
+                    (grant.server, grant.login_id) * 2,
+                )
+                if known:
+                    return
                 # As it is, unopened: a damaged grant is evidence too.
                 db.execute(
                     f"INSERT INTO set_aside ({_GRANT}, saved_at, set_aside_at) "  # noqa: S608
