@@ -13,7 +13,7 @@ import structlog
 
 from mcpproxy.core.model import Secret
 from mcpproxy.observability.logs import LEVELS, LogFormat, LogSettings, configure_logging
-from mcpproxy.observability.redaction import Redactor
+from mcpproxy.observability.redaction import MAX_LEARNED, Redactor
 
 OPAQUE = "canary0123456789abcdefABCDEF"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlY2FuYXJ5"
@@ -88,10 +88,28 @@ def test_a_value_that_was_learned_is_redacted_wherever_it_stands(
     redactor = Redactor()
     redactor.learn(Secret(OPAQUE))
     log_to(terminal, tmp_path, redactor=redactor)
-    for text in (OPAQUE, f"x {OPAQUE}.", f"k={OPAQUE}", f"('{OPAQUE}',)"):
+    forms = (
+        OPAQUE,
+        f"x {OPAQUE}.",
+        f"k={OPAQUE}",
+        f"('{OPAQUE}',)",
+        f"/v1/{OPAQUE}/x",
+        f"-{OPAQUE}-",
+    )
+    for text in forms:
         logging.getLogger("library").warning("%s", text)
     assert OPAQUE not in terminal.getvalue()
-    assert terminal.getvalue().count("[redacted]") == 4
+    assert terminal.getvalue().count("[redacted]") == len(forms)
+
+
+def test_thousands_of_secrets_are_remembered_and_the_oldest_forgotten_first(
+    terminal: io.StringIO, tmp_path: Path
+) -> None:
+    redactor = Redactor()
+    redactor.learn(*(Secret(f"learned-value-{n:06}") for n in range(MAX_LEARNED + 10)))
+    assert redactor.text("learned-value-000009") == "learned-value-000009"
+    assert redactor.text("learned-value-000010") == "[redacted]"
+    assert "learned-value" not in repr(vars(redactor))
 
 
 def test_fields_named_like_secrets_are_redacted_whatever_they_hold(

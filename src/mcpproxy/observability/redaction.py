@@ -43,6 +43,8 @@ _PATTERNS: Final = (
     (re.compile(r"(?<![\w/:])1//[A-Za-z0-9_-]{16,}"), REDACTED),
 )
 _WORD: Final = re.compile(r"[A-Za-z0-9._~+/=-]{12,}")
+_EDGES: Final = "._~+/=-"
+_MAX_SEGMENTS: Final = 16
 
 
 class Redactor:
@@ -75,8 +77,15 @@ class Redactor:
 
     def _word(self, match: re.Match[str]) -> str:
         word = match.group()
-        for candidate in (word, word.rstrip(".=/"), word.rpartition("=")[2]):
-            digest = hashlib.sha256(candidate.encode()).hexdigest()[:FINGERPRINT_LENGTH]
-            if digest in self._learned:
-                return REDACTED
-        return word
+        bare = word.strip(_EDGES)
+        known = any(map(self._knows, {word, bare, word.rstrip(".=/"), word.rpartition("=")[2]}))
+        if known:
+            return REDACTED
+        if "/" not in bare:
+            return word
+        # A secret may be one segment of a path, and a slash may be part of a secret.
+        parts = word.split("/", _MAX_SEGMENTS)
+        return "/".join(REDACTED if self._knows(part) else part for part in parts)
+
+    def _knows(self, value: str) -> bool:
+        return hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT_LENGTH] in self._learned
