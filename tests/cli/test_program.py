@@ -264,14 +264,16 @@ def owned(program: Program, listen: str) -> Iterator[None]:
 
 
 @contextmanager
-def stranger() -> Iterator[tuple[str, list[str]]]:
+def stranger(status: int = 404) -> Iterator[tuple[str, list[str]]]:
     """Another program on a port: its address, and the heads of the requests it was sent."""
     heads: list[str] = []
 
     class Listening(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             heads.append(str(self.headers))
-            self.send_error(404)
+            self.send_error(status)
+
+        do_GET = do_POST
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Quiet."""
@@ -321,6 +323,18 @@ def test_a_socket_that_others_could_have_made_gets_no_key(program: Program) -> N
         assert program.run("upstream", "restart", "one").code == 1
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+def test_a_daemon_that_fails_is_not_an_absent_one(program: Program) -> None:
+    with stranger(status=500) as (listen, _):
+        program.configure(json.dumps({"listen": listen, "mcpServers": []}))
+        with owned(program, listen):
+            ran = program.run("upstream", "restart", "one")
+            listed = program.run("upstream", "list", "-o", "json")
+    assert (ran.code, listed.code) == (1, 1)
+    assert "HTTP 500" in ran.err
+    assert "no daemon runs" not in ran.err + listed.err
+    assert "HTTP 500" in json.loads(listed.out)["error"]["message"]
 
 
 def test_a_port_is_ours_only_while_this_user_listens_there() -> None:

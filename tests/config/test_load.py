@@ -299,3 +299,45 @@ def test_no_secret_is_shown_by_a_problem_or_by_the_settings(tmp_path: Path) -> N
         '"oauth": {"client_secret": "hunter2"}}]}',
     )
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (r'"command": "x", "args": ["ok", "\ud800"]', "args[1]: found a lone surrogate"),
+        (r'"command": "x", "args": ["a\u0000b"]', "args[0]: found a NUL character"),
+        (r'"command": "x", "env": {"A": "\u0000"}', "env.A: found a NUL character"),
+        (r'"command": "x", "env": {"A=B": "1"}', 'env."A=B": found "="'),
+        (r'"command": "x", "env": {"\ud800": "1"}', r'env."\ud800": found a lone surrogate'),
+        (r'"command": "x\udfff"', "command: found a lone surrogate"),
+        (
+            r'"url": "https://a.example", "headers": {"A": "b\r\nC: d"}',
+            "headers.A: found a control",
+        ),
+        (r'"url": "https://a.example", "headers": {"A": "\u007f"}', "headers.A: found a control"),
+        (r'"url": "https://a.example", "headers": {"A b": "c"}', 'headers."A b": found a name'),
+        (r'"url": "https://a.example", "headers": {"": "c"}', 'headers."": found a name'),
+        (r'"command": "x", "unknown": {"deep": ["\ud800"]}', "unknown.deep[0]: found a lone"),
+    ],
+)
+def test_text_that_no_program_or_server_takes_is_refused(
+    tmp_path: Path, entry: str, words: str
+) -> None:
+    told = problem(tmp_path, with_servers(f'[{{"name": "a", {entry}}}]'))
+    assert told.startswith(f"mcpServers[0].{words}")
+    assert "; allowed: " in told
+
+
+def test_text_of_several_lines_is_an_argument_and_a_variable(tmp_path: Path) -> None:
+    entry = r'{"name": "a", "command": "sh", "args": ["-c", "a\n\tb"], "env": {"PEM": "a\nb"}}'
+    found = loaded(tmp_path, with_servers(f"[{entry}]")).upstreams["a"]
+    assert found.args == ("-c", "a\n\tb")
+
+
+def test_a_reference_to_text_that_no_server_takes_is_refused_without_showing_it(
+    tmp_path: Path,
+) -> None:
+    entry = '{"name": "a", "url": "https://a.example", "headers": {"A": "${env:X}"}}'
+    (told,) = problems(tmp_path, with_servers(f"[{entry}]"), {"X": "secret\r\nB: c"})
+    assert "headers.A" in told
+    assert "secret" not in told

@@ -76,7 +76,7 @@ def test_an_ended_login_carries_its_verdict_and_evidence(unanswered: int, words:
     found = explained(lambda grant: replace(grant, refusals=refusals, unanswered=unanswered))
     assert words in text(found)
     assert "invalid_grant" in text(found)
-    assert "set aside" in text(found)
+    assert "kept as evidence" in text(found)
     assert found.action == "login"
     assert found.next_step == "Log in again: mcpproxy auth login one"
 

@@ -312,3 +312,21 @@ def test_answers_are_as_the_document_says(daemon: Daemon) -> None:
             jsonschema.Draft202012Validator(schema).validate(reply.json)
             checked += 1
     assert checked >= 20
+
+
+def test_a_value_that_cannot_be_sent_is_answered_with_the_request_id(
+    daemon: Daemon, world: World
+) -> None:
+    world.servers["files"] = replace(world.servers["files"], args=("\ud800",))
+    reply = daemon.request("GET", "/api/v1/servers")
+    assert (reply.status, reply.json["code"]) == (500, "internal")
+    assert reply.json["request_id"]
+    assert daemon.request("GET", "/api/v1/servers/github-mcp").status == 200
+
+
+def test_a_body_that_is_nested_without_end_is_refused(daemon: Daemon) -> None:
+    deep = b'{"name": "x", "arguments": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    for path in ("servers", "tools/call"):
+        reply = daemon.request("POST", f"/api/v1/{path}", deep)
+        assert (reply.status, reply.json["code"]) == (400, "bad_request")
+        assert "nested" in reply.json["error"] or "unknown field" in reply.json["error"]

@@ -21,6 +21,7 @@ from mcpproxy.web.address import Listen, parse_listen, socket_path
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 60.0
+INTERNAL_ERROR: Final = 500
 MAX_ANSWER: Final = 64 * 1024 * 1024
 
 
@@ -78,7 +79,7 @@ class Client:
         with self._connect() as peer:
             answer = self._exchange(peer, "GET", path, None)
             if answer.status != 200:
-                raise RemoteError(_decoded(answer.read(MAX_ANSWER)))
+                raise RemoteError(_decoded(answer))
             peer.settimeout(None)
             for line in answer.lines():
                 yield line.decode(errors="replace")
@@ -88,7 +89,7 @@ class Client:
         with self._connect() as peer:
             peer.settimeout(seconds)
             try:
-                fields = _decoded(self._exchange(peer, method, path, payload).read(MAX_ANSWER))
+                fields = _decoded(self._exchange(peer, method, path, payload))
             except TimeoutError as error:
                 raise NotReady(
                     f"The daemon did not answer within {seconds:.0f} s.",
@@ -156,12 +157,17 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _decoded(body: bytes) -> Mapping[str, Any]:
+def _decoded(answer: wire.Answer) -> Mapping[str, Any]:
     try:
-        fields = json.loads(body)
-    except ValueError:
+        fields = json.loads(answer.read(MAX_ANSWER))
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or "success" not in fields:
+        if answer.status >= INTERNAL_ERROR:
+            raise McpproxyError(
+                f"The daemon failed: it answered HTTP {answer.status}.",
+                next_step="Its log tells more; `mcpproxy status` tells how it is doing.",
+            )
         raise DaemonAbsent(
             "What answers on this port is not mcpproxy.",
             next_step="Set another `listen` in the configuration, then start `mcpproxy serve`.",

@@ -26,6 +26,7 @@ from mcpproxy.config.settings import (
     RoutingMode,
     Settings,
 )
+from mcpproxy.config.text import unusable, unusable_in_server
 from mcpproxy.core.errors import ConfigError, UsageError
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
@@ -73,8 +74,9 @@ def read_settings(text: str, location: Location, references: References) -> Sett
         value, missing = references.resolve(server)
         entries.append(_Entry(label, missing))
         resolved.append(value)
+        found.extend(unusable_in_server(value, label))
     others, missing = references.resolve(tree)
-    found.extend(missing)
+    found.extend((*missing, *unusable(others)))
     model = _validate({**_object(others), "mcpServers": resolved}, entries, found)
     if model is None:
         raise _refusal(path, tuple(found))

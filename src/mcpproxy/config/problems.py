@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mcpproxy.config.schema import KNOWN_WITHOUT_EFFECT
+from mcpproxy.core.text import escape_unsafe
 
 _SECRET_KEYS: Final = frozenset(
     {"api_key", "client_secret", "database_url", "env", "headers", "proxy", "args", "url"}
@@ -43,13 +44,13 @@ def warnings(model: BaseModel, path: str = "") -> list[str]:
         if known and known.fullmatch(key):
             idle.append(key)
         else:
-            found.append(f"{_join(path, key)}: unknown key; it is kept and has no effect")
+            found.append(f"{join(path, key)}: unknown key; it is kept and has no effect")
     if idle:
         found.append(f"{path or 'the file'}: no effect in this program: {', '.join(sorted(idle))}")
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            found.extend(warnings(value, _join(path, name)))
+            found.extend(warnings(value, join(path, name)))
     return found
 
 
@@ -65,7 +66,7 @@ def _path(location: tuple[int | str, ...], labels: Mapping[int, str]) -> str:
         path = labels.get(parts[1], f"mcpServers[{parts[1]}]")
         parts = parts[2:]
     for part in parts:
-        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else join(path, part)
     return path
 
 
@@ -102,6 +103,7 @@ def _allowed(details: ErrorDetails) -> str:
             return _WANTED.get(kind, details["msg"])
 
 
-def _join(path: str, key: str) -> str:
-    written = key if _PLAIN_NAME.fullmatch(key) else f'"{key}"'
+def join(path: str, key: str) -> str:
+    """The path of `key` below `path`, fit to be shown."""
+    written = key if _PLAIN_NAME.fullmatch(key) else f'"{escape_unsafe(key)}"'
     return f"{path}.{written}" if path else written

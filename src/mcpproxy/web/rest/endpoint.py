@@ -102,8 +102,14 @@ async def run(endpoint: Endpoint[Any, Any], parts: WebParts, request: Request) -
         )
     except msgspec.DecodeError as error:
         return problem(400, "bad_request", _reason(error), "See /api/v1/openapi.json.", request_id)
+    except RecursionError:
+        return problem(
+            400, "bad_request", "The body is nested too deeply.", "Send it flatter.", request_id
+        )
     try:
         answer = await endpoint.handler(call)
+        # Inside: what a server or a file gave us may be text that JSON cannot carry.
+        return answer if isinstance(answer, Response) else success(answer, endpoint.status)
     except McpproxyError as error:
         return refused(error, request_id)
     except Exception:
@@ -116,7 +122,6 @@ async def run(endpoint: Endpoint[Any, Any], parts: WebParts, request: Request) -
             "The log has the details under this request id.",
             request_id,
         )
-    return answer if isinstance(answer, Response) else success(answer, endpoint.status)
 
 
 async def _read_body(request: Request) -> bytes | None:
