@@ -30,15 +30,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall clock: aware, UTC. May jump either way."""
-        ...
 
     def elapsed(self) -> timedelta:
         """Time since some fixed moment of this boot; suspended time counts; never goes back."""
-        ...
 
     def suspended(self) -> timedelta:
         """How much of `elapsed` the machine slept through, as far as the system can tell."""
-        ...
 
 
 class Publisher(Protocol):
@@ -60,15 +57,12 @@ class Store(Protocol):
 
     async def load_grant(self, server: str) -> Grant | None:
         """The current grant, or None when there is none."""
-        ...
 
     async def load_grants(self) -> Sequence[Grant]:
         """Every current grant that can be opened, sorted by server; see `damaged`."""
-        ...
 
     def damaged(self) -> Mapping[str, StoreError]:
         """The servers whose current grant the last `load_grants` could not open, and why."""
-        ...
 
     async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
         """Compare-and-swap: store `grant` if the stored revision is `expected_revision` (None:
@@ -77,7 +71,6 @@ class Store(Protocol):
         A generation never goes back within one login_id, and a save never crosses from one
         login_id to another (that is `replace_grant`'s): such a save answers False.
         """
-        ...
 
     async def replace_grant(self, grant: Grant) -> None:
         """A new login: whatever was current is set aside, sealed, `grant` takes its place, and
@@ -86,15 +79,12 @@ class Store(Protocol):
         Told of a login that was made current before, it only forgets the pending one: an old
         answer never takes the place of what has been refreshed since.
         """
-        ...
 
     async def forget_grant(self, server: str) -> None:
         """The person logged out: the grant and what was set aside of it are erased."""
-        ...
 
     async def load_registration(self, issuer: str, redirect_uri: str) -> ClientRegistration | None:
         """Our client at this issuer, made for this redirect URI."""
-        ...
 
     async def save_registration(self, registration: ClientRegistration) -> None: ...
 
@@ -102,11 +92,9 @@ class Store(Protocol):
 
     async def save_login(self, login: PendingLogin) -> None:
         """Insert or replace by flow_id."""
-        ...
 
     async def take_login(self, state: str) -> PendingLogin | None:
         """The pending login with this state, removed in the same step: a state is used once."""
-        ...
 
     async def load_logins(self) -> Sequence[PendingLogin]: ...
 
@@ -114,7 +102,6 @@ class Store(Protocol):
 
     async def get_setting(self, name: str) -> str | None:
         """A small remembered fact, such as the callback port. Never a secret."""
-        ...
 
     async def set_setting(self, name: str, value: str) -> None: ...
 
@@ -140,11 +127,9 @@ class Lease(Protocol):
         A holder that is known dead (another boot, or this boot and its pid gone) is broken at
         once. Our own process may not acquire a name twice.
         """
-        ...
 
     async def release(self, hold: LeaseHold) -> None:
         """Give it back if it is still ours; otherwise nothing."""
-        ...
 
 
 # --- OAuth --------------------------------------------------------------------------------
@@ -164,7 +149,6 @@ class HttpSender(Protocol):
         NoReply(NOT_SENT) when nothing of the request can have left (also when `before_send`
         raises StoreError: then that error is raised instead); NoReply(UNKNOWN) afterwards.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +177,12 @@ class AuthorizationServer(Protocol):
         """Present the refresh token. The whole answer (status, headers that matter, body) comes
         back as one opaque Secret, to be stored before it is read; or a failure without answer.
         """
-        ...
 
     def read(self, grant: Grant, answer: Secret, now: datetime) -> RefreshOutcome:
         """Understand a stored answer: the one place that classifies. Pure, lenient."""
-        ...
 
     async def revoke(self, grant: Grant) -> str | None:
         """RFC 7009, refresh token first. None: done, or nothing to do; else what went wrong."""
-        ...
 
 
 class LoginConversation(Protocol):
@@ -213,21 +194,17 @@ class LoginConversation(Protocol):
         """Everything up to the URL for the browser. `challenge` is the upstream's last
         WWW-Authenticate header. Raises DiscoveryFailed or RegistrationFailed.
         """
-        ...
 
     def read_redirect(self, login: PendingLogin, redirect: str) -> str:
         """The code in a redirect URL whose state was already matched. Raises LoginDenied when it
         says no, LoginError when it is not an answer to this login (RFC 9207, on errors too).
         """
-        ...
 
     async def present_code(self, login: PendingLogin, code: str) -> Secret:
         """Send the code; the raw answer comes back unread. Raises LoginError without answer."""
-        ...
 
     def read_code_answer(self, login: PendingLogin, answer: Secret, now: datetime) -> Grant:
         """The grant that a stored answer makes. Raises LoginDenied or LoginError."""
-        ...
 
 
 # --- custody, as others see it -------------------------------------------------------------
@@ -240,7 +217,6 @@ class TokenSource(Protocol):
         """The live access token for this upstream at this URL from memory, at no cost; None when
         there is none or it is no use. The hot path asks this first.
         """
-        ...
 
     async def token(self, server: str, url: str) -> Secret | None:
         """The access token, waiting for a refresh in flight up to the policy's `token_wait`.
@@ -248,17 +224,14 @@ class TokenSource(Protocol):
         None: there is no login for this upstream, call without. Raises RefreshPending or
         LoginRequired. A token is given only for the URL its login was made for.
         """
-        ...
 
     async def challenged(self, server: str, url: str, rejected: Secret) -> Secret:
         """The upstream answered 401 to `rejected`: the newer token to replay with, adopted from
         the store or freshly made. Raises RefreshPending or LoginRequired.
         """
-        ...
 
     async def accepted(self, server: str, token: Secret) -> None:
         """The upstream took `token`, after it had rejected one."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,17 +258,14 @@ class LoginDesk(Protocol):
         An unknown, used or expired state raises LoginError; a denial ends the flow and raises
         LoginDenied.
         """
-        ...
 
     async def wait(self, flow_id: str, timeout: timedelta) -> LoginFlow:
         """The flow once it has an outcome, or as it is when the time is up."""
-        ...
 
     def pending(self, server: str) -> LoginFlow | None: ...
 
     async def logout(self, server: str) -> str | None:
         """Revoke at the provider, forget here. None, or what the provider said against it."""
-        ...
 
 
 class CallbackListener(Protocol):
@@ -309,11 +279,9 @@ class CallbackListener(Protocol):
         `receive` gets the redirect URL and answers one of the page names `done`, `denied`,
         `failed`. Raises CallbackPortBusy.
         """
-        ...
 
     async def free_port(self) -> int:
         """A loopback port nobody listens on now."""
-        ...
 
 
 # --- facts for health ----------------------------------------------------------------------
@@ -326,7 +294,6 @@ class GrantFacts(Protocol):
 
     def grants(self) -> Sequence[Grant]:
         """All that are kept, those of servers that are not configured any more too."""
-        ...
 
     def woken_at(self) -> datetime | None: ...
 
@@ -334,7 +301,6 @@ class GrantFacts(Protocol):
 
     def damage(self, server: str) -> str | None:
         """Why this server's stored grant cannot be opened, if there is one that cannot."""
-        ...
 
 
 class ConnectionFacts(Protocol):
@@ -377,7 +343,6 @@ class UpstreamControl(Protocol):
         """The JSON result of tools/call (`arguments` is a JSON object). Raises UpstreamError,
         TokenUnavailable.
         """
-        ...
 
 
 class RefreshControl(Protocol):
@@ -388,7 +353,6 @@ class RefreshControl(Protocol):
 
         Raises LoginRequired, RefreshPending, UnknownServer.
         """
-        ...
 
 
 class UpstreamLog(Protocol):
