@@ -341,3 +341,20 @@ def test_a_reference_to_text_that_no_server_takes_is_refused_without_showing_it(
     (told,) = problems(tmp_path, with_servers(f"[{entry}]"), {"X": "secret\r\nB: c"})
     assert "headers.A" in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("min_interval", 0), ("backoff_base", "0s"), ("backoff_cap", 0), ("connect_timeout", "0ms"), ("lease_ttl", "0s"),
+     ("answer_timeout", 0)],
+)  # fmt: skip
+def test_a_time_of_refreshing_that_is_nothing_is_refused_by_its_path(
+    tmp_path: Path, key: str, value: str | int
+) -> None:
+    text = json.dumps({"api_key": KEY, "oauth_refresh": {key: value}})
+    assert problem(tmp_path, text).startswith(f"oauth_refresh.{key}: ")
+
+
+def test_times_of_refreshing_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    text = json.dumps({"api_key": KEY, "oauth_refresh": {"answer_timeout": "39s"}})
+    assert problem(tmp_path, text).startswith("oauth_refresh: ")

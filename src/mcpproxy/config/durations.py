@@ -32,3 +32,11 @@ def parse_duration(value: object) -> timedelta:
     if not timedelta() <= span <= LONGEST:
         raise ValueError(ALLOWED)
     return span
+
+
+def parse_positive(value: object) -> timedelta:
+    """A span of time that is not nothing. Raises ValueError."""
+    span = parse_duration(value)
+    if not span:
+        raise ValueError(f"more than 0: {ALLOWED}")
+    return span

@@ -11,10 +11,12 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from mcpproxy.config import rules
-from mcpproxy.config.durations import parse_duration
+from mcpproxy.config.durations import parse_duration, parse_positive
 from mcpproxy.config.references import is_unresolved
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Wait = Annotated[timedelta, BeforeValidator(parse_positive)]
+"""A time that must pass, or that something is given: nothing would mean at once, for ever."""
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -116,11 +118,9 @@ class LoggingModel(_Model):
 class RefreshModel(_Model):
     """When tokens are refreshed. The defaults suit every known provider; tests go faster."""
 
-    backoff_base: Duration | None = Field(default=None, description="First wait after a failure")
-    backoff_cap: Duration | None = Field(default=None, description="Longest wait after failures")
-    min_interval: Duration | None = Field(
-        default=None, description="Least time between two attempts"
-    )
+    backoff_base: Wait | None = Field(default=None, description="First wait after a failure")
+    backoff_cap: Wait | None = Field(default=None, description="Longest wait after failures")
+    min_interval: Wait | None = Field(default=None, description="Least time between two attempts")
     refresh_fraction: float | None = Field(
         default=None,
         gt=0,
@@ -130,11 +130,9 @@ class RefreshModel(_Model):
     )
     confirm_after: Duration | None = Field(default=None, description="When a refusal is confirmed")
     probe_after: Duration | None = Field(default=None, description="When it is asked a last time")
-    connect_timeout: Duration | None = Field(
-        default=None, description="Longest wait for a connection"
-    )
-    answer_timeout: Duration | None = Field(default=None, description="Longest wait for an answer")
-    lease_ttl: Duration | None = Field(default=None, description="Life of the lease of an attempt")
+    connect_timeout: Wait | None = Field(default=None, description="Longest wait for a connection")
+    answer_timeout: Wait | None = Field(default=None, description="Longest wait for an answer")
+    lease_ttl: Wait | None = Field(default=None, description="Life of the lease of an attempt")
     token_wait: Duration | None = Field(
         default=None, description="How long a call waits for a refresh"
     )
@@ -179,10 +177,8 @@ class FileModel(_Model):
         default="file", description="Where the key that seals the logins is kept"
     )
     mcpServers: list[ServerModel] = Field(default=[], description="The upstream servers")
-    call_tool_timeout: Duration = Field(
-        default=timedelta(minutes=2), description="Longest tool call"
-    )
-    init_timeout: Duration = Field(
+    call_tool_timeout: Wait = Field(default=timedelta(minutes=2), description="Longest tool call")
+    init_timeout: Wait = Field(
         default=timedelta(seconds=30), description="Longest connection set-up"
     )
     tools_limit: Count = Field(default=15, description="Tools that a search answers")
