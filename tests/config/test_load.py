@@ -345,8 +345,8 @@ def test_a_reference_to_text_that_no_server_takes_is_refused_without_showing_it(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("min_interval", 0), ("backoff_base", "0s"), ("backoff_cap", 0), ("connect_timeout", "0ms"), ("lease_ttl", "0s"),
-     ("answer_timeout", 0)],
+    [("min_interval", 0), ("backoff_base", "0s"), ("backoff_cap", 0), ("connect_timeout", "0ms"),
+     ("lease_ttl", "0s"), ("answer_timeout", 0)],
 )  # fmt: skip
 def test_a_time_of_refreshing_that_is_nothing_is_refused_by_its_path(
     tmp_path: Path, key: str, value: str | int

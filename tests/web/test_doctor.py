@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from mcpproxy.web.doctor import CheckState, local_checks, server_checks
 from tests.web.stubs import World, web_parts
 
@@ -36,6 +38,15 @@ def test_a_proxys_password_is_not_shown(tmp_path: Path) -> None:
     shown = " ".join(check.found for check in checks)
     assert "canary" not in shown
     assert "proxy:3128" in shown
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:canary@[", "me:canary@proxy", "http://m:canary@x@[::1"]
+)
+def test_a_broken_proxy_is_shown_without_its_password(tmp_path: Path, proxy: str) -> None:
+    shown = " ".join(check.found for check in local_checks(tmp_path, {"HTTPS_PROXY": proxy}))
+    assert "canary" not in shown
+    assert shown.endswith(proxy.rpartition("@")[2])
 
 
 def test_a_server_in_trouble_points_at_its_explanation() -> None:

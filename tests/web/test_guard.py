@@ -127,12 +127,35 @@ def test_loopback_hosts_are_ours_on_any_port(daemon: Daemon, host: str) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.com", "null", "http://localhost:3000", "http://127.0.0.1", "file://", "", "x"],
+    [
+        "https://evil.com",
+        "null",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+        "file://",
+        "",
+        "x",
+        "http://[",
+        "http://[::1",
+        "//",
+        "http://127.0.0.1:99999999",
+    ],
 )
 def test_a_foreign_origin_is_refused_even_with_the_key(daemon: Daemon, origin: str) -> None:
     reply = daemon.request("GET", "/api/v1/servers", headers={"Origin": origin})
     assert reply.status == 403
     assert "access-control-allow-origin" not in reply.headers
+
+
+def test_a_broken_origin_is_refused_before_anything_else(daemon: Daemon) -> None:
+    for path in ("/healthz", "/mcp", "/api/v1/servers"):
+        reply = daemon.request("GET", path, headers={"Origin": "http://["}, key=None)
+        assert (reply.status, reply.json["code"]) == (403, "foreign_origin")
+
+
+def test_a_key_that_is_no_ascii_is_a_wrong_key(daemon: Daemon) -> None:
+    for header in ({"X-API-Key": "k\xe9y"}, {"Authorization": "Bearer k\xe9y"}):
+        assert daemon.request("GET", "/api/v1/servers", headers=header, key=None).status == 401
 
 
 def test_our_own_origin_is_served(daemon: Daemon) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -126,8 +125,10 @@ def _proxies(environment: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _without_password(value: str) -> str:
-    parts = urlsplit(value)
-    return value.replace(f"{parts.netloc.rpartition('@')[0]}@", "…@") if "@" in value else value
+    """Takes no URL apart: a broken one may hold a password too."""
+    login, at, host = value.rpartition("@")
+    scheme, slashes, _ = login.partition("://")
+    return f"{scheme if slashes else ''}{slashes}…@{host}" if at else value
 
 
 def _certificates(environment: Mapping[str, str]) -> Iterator[Check]:

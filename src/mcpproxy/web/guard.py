@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -195,8 +194,7 @@ def is_address(host: str) -> bool:
 
 def _is_own_origin(origin: str, host: str) -> bool:
     """An origin is ours when it is the very host and port that the request went to."""
-    parts = urlsplit(origin)
-    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
 def _headers(scope: Scope) -> Mapping[str, Sequence[str]]:
