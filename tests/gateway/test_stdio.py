@@ -37,11 +37,16 @@ for line in sys.stdin:
                   "capabilities": {{"tools": {{}}}}, "serverInfo": {{"name": "s", "version": "1"}}}}
     elif name == "tools/list":
         result = {{"tools": [{{"name": n, "inputSchema": {{"type": "object"}}}} for n in
-                  ("env", "die", "stray", "echo")]}}
+                  ("env", "die", "stray", "cut", "nan", "echo")]}}
     else:
         tool = message["params"]["name"]
         arguments = message["params"].get("arguments", {{}})
         if tool == "die": print("out of cheese", file=sys.stderr, flush=True); os._exit(3)
+        if tool == "cut": sys.stdout.write(
+            '{{"jsonrpc":"2.0","id":%d,"result":{{"content":[{{"text":"\\\\ud83d"}}]}}}}\\n'
+            % message["id"])
+        if tool == "nan": sys.stdout.write(
+            '{{"jsonrpc":"2.0","id":%d,"result":{{"content":NaN}}}}\\n' % message["id"])
         if tool == "stray": say({{"jsonrpc": "2.0", "id": 424242, "result": {{}}}})
         text = json.dumps(dict(os.environ) if tool == "env" else arguments)
         result = {{"content": [{{"type": "text", "text": text}}]}}
@@ -124,6 +129,31 @@ async def test_an_answer_nobody_waits_for_is_dropped(tmp_path: Path) -> None:
     async with running(a_server(tmp_path)) as site:
         await site.connected("up")
         assert await call(site, "stray") == "{}"
+
+
+async def test_text_that_was_cut_inside_a_character_passes(tmp_path: Path) -> None:
+    async with running(a_server(tmp_path)) as site:
+        await site.connected("up")
+        assert await call(site, "cut") == "\ufffd"
+
+
+async def test_an_answer_that_cannot_be_read_fails_its_call_at_once(tmp_path: Path) -> None:
+    async with running(a_server(tmp_path)) as site:
+        await site.connected("up")
+        with pytest.raises(UpstreamError, match="not a JSON-RPC message: JSON is malformed"):
+            await call(site, "nan")
+
+
+async def test_a_handshake_that_cannot_be_read_says_so_and_not_that_time_is_up(
+    tmp_path: Path,
+) -> None:
+    program = """for n in range(1, 99):
+        input(); print('{"jsonrpc":"2.0","id":%d,"result":NaN}' % n, flush=True)"""
+    async with running(Upstream("up", command=sys.executable, args=("-c", program))) as site:
+        await until(lambda: site.gateway.connection("up").error is not None)
+        connection = site.gateway.connection("up")
+        assert "JSON is malformed" in (connection.error or "")
+        assert connection.trouble is Trouble.NOT_MCP
 
 
 async def test_a_process_that_dies_fails_its_call_and_starts_again(tmp_path: Path) -> None:

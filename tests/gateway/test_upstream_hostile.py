@@ -86,6 +86,35 @@ async def test_an_answer_that_is_none_is_an_error_and_nothing_else_breaks(body: 
         assert "content" in await call(site)
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+async def test_text_that_was_cut_inside_a_character_passes(content_type: str) -> None:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method != "tools/call":
+            return None
+        result = '{"content":[{"type":"text","text":"cut \\ud83d"}]}'
+        body = f'{{"jsonrpc":"2.0","id":{seen.message["id"]},"result":{result}}}'
+        if content_type != "application/json":
+            body = f"data: {body}\n\n"
+        return Raw(200, body.encode(), content_type)
+
+    async with scripted(Scripted(answer)) as url, running(Upstream("up", url=url)) as site:
+        await site.connected("up")
+        assert (await call(site))["content"][0]["text"] == "cut \ufffd"
+
+
+async def test_an_event_that_cannot_be_read_fails_the_call_it_answers_at_once() -> None:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method != "tools/call":
+            return None
+        said = f'{{"jsonrpc":"2.0","id":{seen.message["id"]},"result":NaN}}'
+        return Raw(200, f"id: 1\ndata: {said}\n\n".encode(), "text/event-stream")
+
+    async with scripted(Scripted(answer)) as url, running(Upstream("up", url=url)) as site:
+        await site.connected("up")
+        with pytest.raises(UpstreamError, match="not a JSON-RPC message: JSON is malformed"):
+            await call(site)
+
+
 async def test_a_server_that_never_answers_times_out_and_is_told() -> None:
     async def answer(seen: Seen) -> Raw | None:
         if seen.method == "tools/call":

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpproxy.core.errors import ProtocolError
-from mcpproxy.gateway.wire import eras, jsonrpc, sse
+from mcpproxy.gateway.wire import eras, jsonrpc, mend, sse
 from mcpproxy.gateway.wire.handshake import BadRequest, handshake
 from mcpproxy.gateway.wire.jsonrpc import Kind
 from mcpproxy.gateway.wire.lines import LineSplitter
@@ -122,6 +122,36 @@ def test_what_passes_through_an_envelope_is_unchanged(payload: dict[str, object]
 )
 def test_a_message_is_what_its_members_make_it(text: bytes, kind: Kind) -> None:
     assert jsonrpc.kind(jsonrpc.parse(text)[0]) is kind
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\ude00 \uD83D\n", "\ufffd \ufffd\n"),
+        (r"\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
+        (r"\\ud83d \\\ud83d", "\\ud83d \\\ufffd"),
+    ],
+)
+def test_half_a_character_costs_itself_and_not_the_message(sent: str, kept: str) -> None:
+    body = f'{{"jsonrpc":"2.0","id":1,"result":{{"{sent}":["{sent}"]}}}}'.encode()
+    for text in (body, b"[" + body + b"]"):
+        (message,) = jsonrpc.parse(text)
+        assert json.loads(bytes(message["result"])) == {kept: [kept]}
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x":"\\q"}}', {7}),
+        (b'{"jsonrpc": "2.0", "error": {"id": 3}, "id" : "8"}', {3, 8}),
+        (b'received {"jsonrpc":"2.0","id":7,"result":{}}', set()),
+        (b'{"jsonrpc":"2.0","id":7,"method":"ping"', set()),
+        (b'{"id":7,"result":1', set()),
+    ],
+)
+def test_whose_answer_a_broken_one_must_be_is_read_off_its_text(text: bytes, ids: set[int]) -> None:
+    assert mend.ids_in(text) == ids
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"1", b'"x"', b"[[]]", b"{} {}", b'{"a":' * 99_999])

@@ -22,7 +22,7 @@ from mcpproxy.gateway.transports.web import (
     read_body,
     refusal,
 )
-from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire import jsonrpc, mend
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 from mcpproxy.gateway.wire.sse import EventParser
@@ -178,21 +178,27 @@ class HttpLink:
         self, response: ClientResponse, parser: EventParser, request_id: int | None
     ) -> Members | None:
         """Events to the inbox until the response to `request_id` comes or the stream ends."""
-        async for chunk in chunks(response):
-            for event in parser.feed(chunk):
-                for message in self._messages(event.data):
-                    if jsonrpc.kind(message) is not Kind.RESPONSE:
-                        self._inbox.received(message, request_id)
-                    elif request_id is not None and self._answers(message, request_id):
-                        return message
+        try:
+            async for chunk in chunks(response):
+                for event in parser.feed(chunk):
+                    for message in self._messages(event.data, request_id):
+                        if jsonrpc.kind(message) is not Kind.RESPONSE:
+                            self._inbox.received(message, request_id)
+                        elif request_id is not None and self._answers(message, request_id):
+                            return message
+        except ProtocolError:
+            response.close()
+            raise
         return None
 
-    def _messages(self, data: bytes) -> list[Members]:
+    def _messages(self, data: bytes, request_id: int | None) -> list[Members]:
         if not data:
             return []  # a first event may carry an id to resume by, and nothing else
         try:
             return jsonrpc.parse(data)
         except ProtocolError as error:
+            if request_id in mend.ids_in(data):
+                raise
             self._log(f"ignored an event: {error.message}")
             return []
 

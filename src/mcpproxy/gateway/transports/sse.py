@@ -6,7 +6,6 @@ A GET stream carries everything the server says; its first event names the URL f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -117,12 +116,17 @@ class SseLink:
     def _take(self, event: Event) -> None:
         if event.event != "message":
             return
-        with contextlib.suppress(ProtocolError):
-            for message in jsonrpc.parse(event.data):
-                if jsonrpc.kind(message) is not Kind.RESPONSE:
-                    self._inbox.received(message, None)
-                elif not self._pending.settle(message):
-                    self._log("ignored a response that nobody waits for")
+        try:
+            messages = jsonrpc.parse(event.data)
+        except ProtocolError as error:
+            self._pending.unreadable(event.data, error)
+            self._log(f"ignored an event: {error.message}")
+            return
+        for message in messages:
+            if jsonrpc.kind(message) is not Kind.RESPONSE:
+                self._inbox.received(message, None)
+            elif not self._pending.settle(message):
+                self._log("ignored a response that nobody waits for")
 
 
 async def open_sse(site: Site, inbox: Inbox) -> Link:

@@ -125,7 +125,8 @@ class StdioLink:
     def _take(self, line: bytes) -> None:
         try:
             messages = jsonrpc.parse(line)
-        except ProtocolError:
+        except ProtocolError as error:
+            self._pending.unreadable(line, error)
             self._site.log(f"stdout: {short(line[:400].decode('utf-8', 'replace'))}")
             return
         for message in messages:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.wire.mend import mended
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -54,16 +55,25 @@ _decode_error: Final = msgspec.json.Decoder(RpcError).decode
 
 
 def parse(body: bytes) -> list[Members]:
-    """The messages of a body: one, or the several of a 2025-03-26 batch.
+    """The messages of a body: one, or the several of a 2025-03-26 batch. Half a character in it
+    is replaced: it must not cost the message.
 
     Raises ProtocolError when it is not JSON, not an object or an array of objects, or too deep.
     """
     try:
-        if body.lstrip()[:1] == b"[":
-            return _decode_batch(body)
-        return [_decode_members(body)]
+        return _parse(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        if (whole := mended(body)) != body:
+            return parse(whole)
         raise ProtocolError(f"not a JSON-RPC message: {error}") from error
+
+
+def _parse(body: bytes) -> list[Members]:
+    return _decode_batch(body) if is_batch(body) else [_decode_members(body)]
+
+
+def is_batch(body: bytes) -> bool:
+    return body.lstrip()[:1] == b"["
 
 
 def members(raw: Raw | bytes | None) -> Members:

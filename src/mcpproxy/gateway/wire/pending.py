@@ -6,7 +6,7 @@ Law: a response settles exactly the request whose id it names; any other is nobo
 import asyncio
 
 from mcpproxy.core.errors import UpstreamError
-from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire import jsonrpc, mend
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 
@@ -33,6 +33,15 @@ class Pending:
         if future is None or future.done():
             return False
         future.set_result(response)
+        return True
+
+    def unreadable(self, body: bytes, error: UpstreamError) -> bool:
+        """Whether a request fails with this error now, because nothing else can be its answer."""
+        asked = mend.ids_in(body) & self._waiting.keys()
+        future = self._waiting[min(asked)] if len(asked) == 1 else None
+        if future is None or future.done():
+            return False
+        future.set_exception(error)
         return True
 
     def fail(self, error: UpstreamError) -> None:
