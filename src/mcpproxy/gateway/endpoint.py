@@ -6,6 +6,7 @@ are not looked into. Our own 401 is plain, so that no client starts OAuth agains
 
 import asyncio
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import Final
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
@@ -46,6 +47,13 @@ _NO_KEY: Final = (
     "This endpoint needs a key: send it as X-API-Key or as Authorization: Bearer. "
     "`mcpproxy status` says where the key is."
 )
+
+
+class Shape(Enum):
+    """How a body holds its messages; the answer has the same form."""
+
+    SINGLE = auto()
+    BATCH = auto()
 
 
 class Endpoint:
@@ -134,7 +142,8 @@ class _Exchange:
             return await self._initialize(first)
         session = await self._session(headers)
         if session is not None:
-            await self._messages(session, messages, body.lstrip()[:1] == b"[")
+            shape = Shape.BATCH if jsonrpc.is_batch(body) else Shape.SINGLE
+            await self._messages(session, messages, shape)
 
     async def _initialize(self, message: Members) -> None:
         try:
@@ -149,7 +158,9 @@ class _Exchange:
         body = jsonrpc.answered(jsonrpc.result(jsonrpc.raw(result)), message.get("id"))
         await respond(self._send, 200, body, ((b"mcp-session-id", session.id.encode()),))
 
-    async def _messages(self, session: ClientSession, messages: list[Members], batch: bool) -> None:
+    async def _messages(
+        self, session: ClientSession, messages: list[Members], shape: Shape
+    ) -> None:
         requests = [m for m in messages if jsonrpc.kind(m) is Kind.REQUEST]
         for message in messages:
             if jsonrpc.kind(message) is Kind.NOTIFICATION:
@@ -158,7 +169,7 @@ class _Exchange:
             return await respond(self._send, 202)
         reply = Reply(self._send, self._limits.max_queued_notices)
         try:
-            if not batch:
+            if shape is Shape.SINGLE:
                 body = await self._answer(session, requests[0], reply.hear)
             else:
                 answers = (self._answer(session, request, reply.hear) for request in requests)
