@@ -358,3 +358,27 @@ def test_a_time_of_refreshing_that_is_nothing_is_refused_by_its_path(
 def test_times_of_refreshing_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     text = json.dumps({"api_key": KEY, "oauth_refresh": {"answer_timeout": "39s"}})
     assert problem(tmp_path, text).startswith("oauth_refresh: ")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://127.0.0.1:99999/cb", "http://127.0.0.1:0/cb", "http://127.0.0.1/cb", "http://[", "cb",
+     "http://example.com:8080/cb", "ftp://127.0.0.1:80/", "https://", "https://x:99999/cb"],
+)  # fmt: skip
+def test_a_redirect_uri_that_nobody_could_listen_for_is_refused(tmp_path: Path, uri: str) -> None:
+    server = {"name": "a", "url": "https://a.example", "oauth": {"redirect_uri": uri}}
+    told = problem(tmp_path, with_servers(json.dumps([server])))
+    assert told.startswith("mcpServers[0].oauth.redirect_uri: found ")
+    assert "http://127.0.0.1:PORT/" in told
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://127.0.0.1:1/cb", "http://localhost:65535/", "http://[::1]:8080/x", "${env:MINE}",
+     "https://login.example/cb"],
+)  # fmt: skip
+def test_a_redirect_uri_on_loopback_or_https_is_taken(tmp_path: Path, uri: str) -> None:
+    server = {"name": "a", "url": "https://a.example", "oauth": {"redirect_uri": uri}}
+    oauth = loaded(tmp_path, with_servers(json.dumps([server]))).upstreams["a"].oauth
+    assert oauth is not None
+    assert oauth.redirect_uri == uri

@@ -176,3 +176,12 @@ async def test_localhost_is_listened_on_for_either_address(callback: LoopbackCal
     port = await callback.free_port()
     async with callback.listening(f"http://localhost:{port}/cb", Receiver()):
         assert (await get(port, "/cb?x", host=f"localhost:{port}"))[0] == 303
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "x", ""])
+async def test_a_port_that_is_none_is_refused_by_the_login(
+    callback: LoopbackCallback, port: str
+) -> None:
+    with pytest.raises(LoginError, match="redirect URI"):
+        async with callback.listening(f"http://127.0.0.1:{port}/cb", Receiver()):
+            raise AssertionError("nothing to listen on")

@@ -58,6 +58,25 @@ def check_url(url: str) -> SplitResult:
     return parts
 
 
+def check_redirect_uri(uri: str) -> str:
+    """One that a login can be told to return to (RFC 8252, section 7). Raises ValueError."""
+    allowed = "http://127.0.0.1:PORT/PATH with a port from 1 to 65535, or an https:// URL"
+    try:
+        parts = check_url(uri)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if parts.scheme == "http" and not (parts.port and is_loopback(parts.hostname or "")):
+        raise ValueError(allowed)
+    return uri
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_near(host: str) -> bool:
     """Whether plain http to this host stays on this machine or in a private network."""
     try:

@@ -47,6 +47,11 @@ class OAuthModel(_Model):
     def _extra_params(cls, value: dict[str, str]) -> dict[str, str]:
         return rules.check_extra_params(value)
 
+    @field_validator("redirect_uri")
+    @classmethod
+    def _redirect_uri(cls, value: str | None) -> str | None:
+        return rules.check_redirect_uri(value) if value and not is_unresolved(value) else value
+
     @field_validator("client_metadata_url")
     @classmethod
     def _client_metadata_url(cls, value: str | None) -> str | None:

@@ -106,9 +106,12 @@ def _shut(door: _Door) -> None:
 
 def _target(redirect_uri: str) -> tuple[Listen, str]:
     """Where to listen for it. Raises LoginError when that is not a loopback address."""
-    parts = urlsplit(redirect_uri)
-    host, port = parts.hostname or "", parts.port
-    if parts.scheme != "http" or port is None or not (host == "localhost" or is_loopback(host)):
+    try:
+        parts = urlsplit(redirect_uri)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    if parts.scheme != "http" or not port or not (host == "localhost" or is_loopback(host)):
         raise LoginError(
             f"The redirect URI {redirect_uri!r} is not one that can be listened for here.",
             next_step="Set `oauth.redirect_uri` to http://127.0.0.1:PORT/oauth/callback.",
