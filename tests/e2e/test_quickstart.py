@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.daemon import Daemon
 from tests.peers.process import ROOT
 
 DEADLINE = 150
@@ -86,3 +88,11 @@ def test_the_five_messages_are_found_by_the_printed_command(said: dict[str, str]
         "OAuth token refresh retry scheduled",
     ):
         assert message in said["debugging"], said["debugging"]
+
+
+def test_pkill_finds_the_daemon_however_it_was_started(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.process.argv[:1] = [sys.executable, "-m", "mcpproxy"]
+    with daemon:
+        name = Path(f"/proc/{daemon.process.pid}/comm").read_text()
+    assert name.strip() == "mcpproxy"
