@@ -60,16 +60,20 @@ def parse(body: bytes) -> list[Members]:
 
     Raises ProtocolError when it is not JSON, not an object or an array of objects, or too deep.
     """
+    decode = _decode_batch if is_batch(body) else _decode_one
     try:
-        return _parse(body)
+        try:
+            return decode(body)
+        except msgspec.DecodeError:
+            if (whole := mended(body)) == body:
+                raise
+            return decode(whole)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        if (whole := mended(body)) != body:
-            return parse(whole)
         raise ProtocolError(f"not a JSON-RPC message: {error}") from error
 
 
-def _parse(body: bytes) -> list[Members]:
-    return _decode_batch(body) if is_batch(body) else [_decode_members(body)]
+def _decode_one(body: bytes) -> list[Members]:
+    return [_decode_members(body)]
 
 
 def is_batch(body: bytes) -> bool:

@@ -8,11 +8,16 @@ from typing import Final
 
 _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# Half of a surrogate pair; an even number of backslashes before it escape each other.
+# Half of a surrogate pair: a high one without its low one, or a low one without its high one.
 _HALF: Final = re.compile(
-    rb"((?<!\\)(?:\\\\)*)(?:" + _HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW + rb")"
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!" + _LOW + rb")"
+    rb"|(?<!" + _HIGH + rb"\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
-_ID: Final = re.compile(rb'"id"\s*:\s*"?(\d{1,18})"?\s*[,}]')
+# A text has a half or two where it was cut; more than this is no text, and mending takes time.
+_MAX_HALVES: Final = 10_000
+# Backslashes that escape each other before it, as far as they are counted.
+_LONGEST_RUN: Final = 1024
+_ID: Final = re.compile(rb'"id"\s{0,8}:\s{0,8}"?(\d{1,18})"?\s{0,8}[,}]')
 
 
 def mended(body: bytes) -> bytes:
@@ -21,7 +26,13 @@ def mended(body: bytes) -> bytes:
     JavaScript writes such a half when a text is cut inside a character, and JSON allows it (RFC
     8259 section 8.2); msgspec does not.
     """
-    return _HALF.sub(rb"\1\\ufffd", body) if b"\\u" in body else body
+    return _HALF.sub(_replacement, body, _MAX_HALVES) if b"\\u" in body else body
+
+
+def _replacement(half: re.Match[bytes]) -> bytes:
+    before = half.string[max(0, half.start() - _LONGEST_RUN) : half.start()]
+    escaped = (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
+    return half.group() if escaped else b"\\ufffd"
 
 
 def ids_in(body: bytes) -> frozenset[int]:
