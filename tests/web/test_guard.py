@@ -1,6 +1,8 @@
 """The door, from outside: a real server, raw requests."""
 
+import contextlib
 import http.client
+import json
 import os
 import socket
 import stat
@@ -9,7 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from mcpproxy.web.application import routes
-from mcpproxy.web.peers import PeerCheckedProtocol
+from mcpproxy.web.peers import MAX_HEAD, PeerCheckedProtocol
 from tests.web.daemon import Daemon
 from tests.web.stubs import KEY, World, web_parts
 
@@ -219,6 +221,45 @@ def test_a_connection_that_never_finishes_asking_is_closed(
     answered = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal"
     for beginning in (b"", b"GET / HTTP/1.1\r\nHost: local", answered):
         daemon.raw(beginning)  # returns at the end of the connection, or fails by its timeout
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"GET /",
+     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-A: "],
+)  # fmt: skip
+def test_a_head_without_end_is_cut_off(daemon: Daemon, beginning: bytes) -> None:
+    taken = 0
+    peer = socket.create_connection(("127.0.0.1", daemon.port), timeout=20)
+    with peer, contextlib.suppress(ConnectionError):
+        peer.sendall(beginning)
+        while taken < 64 * MAX_HEAD:
+            taken += peer.send(b"a" * 16384)
+    assert taken < 64 * MAX_HEAD
+
+
+def test_a_large_body_is_no_head(daemon: Daemon) -> None:
+    body = json.dumps({"name": "big", "command": "x", "args": ["a" * (8 * MAX_HEAD)]}).encode()
+    assert daemon.request("POST", "/api/v1/servers", body).status == 201
+    head = f"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    pipelined = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+    last = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert daemon.raw(pipelined * 2 + last).count(b"HTTP/1.1 ") == 3
+
+
+def test_more_connections_than_are_taken_are_closed_and_the_others_go_on(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PeerCheckedProtocol, "max_connections", 4)
+    with contextlib.ExitStack() as stack:
+        peers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", daemon.port), timeout=20))
+            for _ in range(5)
+        ]
+        with contextlib.suppress(ConnectionError):
+            assert peers[4].recv(1) == b""
+        peers[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert peers[0].recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_request_id_is_honoured_when_it_is_harmless(daemon: Daemon) -> None:

@@ -18,6 +18,7 @@ from mcpproxy.core.errors import CallbackPortBusy, LoginError, NotPermitted, Por
 from mcpproxy.web.address import Listen
 from mcpproxy.web.guard import is_loopback
 from mcpproxy.web.listeners import QuietServer, bind_tcp, serving
+from mcpproxy.web.peers import PeerCheckedProtocol
 from mcpproxy.web.redirect_page import Receiver, RedirectPage
 
 LINGER: Final = timedelta(milliseconds=800)
@@ -89,6 +90,7 @@ class LoopbackCallback:
         server = QuietServer(
             serving(
                 RedirectPage(receivers),
+                protocol=PeerCheckedProtocol,
                 keep_alive=timedelta(seconds=1),
                 grace=timedelta(seconds=2),
                 at_once=MAX_AT_ONCE,

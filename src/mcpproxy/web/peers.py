@@ -1,7 +1,8 @@
 """Connections as they are accepted: who is at the other end, and whether it ever asks something.
 
 Law: through the Unix socket only this user (and root) gets in; a peer that cannot be told is
-closed. A connection that does not finish the head of a request in time is closed too.
+closed. So is a connection whose request's head does not end in time or in its bounds, and one too
+many: nobody has shown a key yet.
 """
 
 import asyncio
@@ -9,11 +10,16 @@ import os
 import socket
 import struct
 import sys
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcpproxy.web.guard import UNIX_PEER
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of a request's head, give or take the read in which it begins; clients send about one."""
+MAX_CONNECTIONS: Final = 512
+"""Of all listeners together: half of the 1024 files that a process may have open by default."""
 
 _LOCAL_PEERCRED = 1  # macOS: getsockopt(SOL_LOCAL, LOCAL_PEERCRED) gives a struct xucred
 _SOL_LOCAL = 0
@@ -25,7 +31,10 @@ class PeerCheckedProtocol(HttpToolsProtocol):
     head_timeout: ClassVar[float] = 10.0
     """Seconds from the connection, or a request's first byte, to the end of its head."""
 
+    max_connections: ClassVar[int] = MAX_CONNECTIONS
+
     _waiting: asyncio.TimerHandle | None = None
+    _head: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -33,12 +42,24 @@ class PeerCheckedProtocol(HttpToolsProtocol):
         self._await_head()
         peer = transport.get_extra_info("socket")
         if peer is None or peer.family != getattr(socket, "AF_UNIX", None):
+            # Commands of this user still get in when others have taken all places.
+            if len(self.connections) > self.max_connections:
+                transport.abort()
             return
         uid = peer_uid(peer)
         if uid is None or uid not in (os.getuid(), 0):
             transport.abort()
             return
         self.client = (UNIX_PEER, uid)
+
+    def data_received(self, data: bytes) -> None:
+        waited = self._waiting
+        super().data_received(data)
+        # Each head has a timer of its own: the same one says that all of this belongs to one.
+        if self._waiting is not None and self._waiting is waited:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         self._await_head()
@@ -54,6 +75,7 @@ class PeerCheckedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._stop_waiting()
+        self._head = 0
         self._waiting = self.loop.call_later(self.head_timeout, self.transport.close)
 
     def _stop_waiting(self) -> None:
