@@ -8,7 +8,8 @@ from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, evolve
 from mcpproxy.core.model import FailureKind
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
 from mcpproxy.core.policy import DEFAULT_POLICY
-from mcpproxy.custody.entry import MAX_READ_LAG, Entry
+from mcpproxy.custody.entry import Entry
+from mcpproxy.custody.journal import MAX_READ_LAG
 from tests.builders import NOW, a_failure, a_grant, an_attempt
 from tests.custody.bench import HOUR, SECOND, Notices
 

@@ -85,7 +85,7 @@ class Checks:
         """
         now, pace = self._world.now(), self._pace(server)
         began = pace.began
-        if now - process.paused_until < 1.0:
+        if self._world.awake() - process.paused_until < 1.0:
             return
         pace.began = now
         if began is None or self._stepped_at > began - MIN_INTERVAL:
@@ -198,8 +198,9 @@ class Checks:
     def told_unavailable(self, process: "Process", server: str, error: TokenUnavailable) -> None:
         """A caller was told that there is no token: is that so?"""
         world = self._world
-        since = max(world.saved_at[server], process.paused_until)
-        known = world.now() - since > STALE_MEMORY and not process.stopping
+        news = world.now() - world.saved_at[server] < STALE_MEMORY
+        thawed = world.awake() - process.paused_until < STALE_MEMORY
+        known = not (news or thawed or process.stopping)
         if known and self._has_a_living_token(server) and world.durable[server].rejected is None:
             self.fail(server, f"no token for a caller though one works: {error}")
         if isinstance(error, LoginRequired):

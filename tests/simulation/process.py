@@ -54,7 +54,7 @@ class Process:
         self.alive = True
         self.stopping = False
         self.on_the_way: dict[str, Issue] = {}
-        self.paused_until = 0.0
+        self.paused_until = 0.0  # in seconds awake: a sleep of the machine is no part of it
         self.on_death: list[Callable[[], None]] = []
         self._attempts = 0
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -105,11 +105,11 @@ class Process:
         return self._manager is not None and not self.stopping
 
     def is_paused(self) -> bool:
-        return self.world.now() < self.paused_until
+        return self.world.awake() < self.paused_until
 
     def pause(self, seconds: float) -> None:
         """A debugger, a virtual machine moved, a swapping host: everything here stands still."""
-        self.paused_until = self.world.now() + seconds
+        self.paused_until = self.world.awake() + seconds
         self.world.trace(self.name, "PAUSED", detail=f"{seconds:.0f}")
 
     def die(self) -> None:
@@ -140,7 +140,7 @@ class Process:
         if may_pause and world.faults.paused(world.now()):
             self.pause(world.faults.between(41.0, 200.0))
         if self.is_paused():
-            await asyncio.sleep(self.paused_until - world.now() + 0.001)
+            await asyncio.sleep(self.paused_until - world.awake() + 0.001)
         if not self.alive:
             raise asyncio.CancelledError
 
