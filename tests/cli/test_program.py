@@ -146,6 +146,26 @@ def test_servers_are_added_and_removed_in_the_file_when_no_daemon_runs(program: 
 
 
 @pytest.mark.parametrize(
+    "target",
+    [("ftp://x",), ("not a url",), ("HTPS://x.example/mcp",), ("uvx",), ("uvx", "mcp-server-time"),
+     ("--", "https://x.example/mcp"), ("https://x.example/mcp", "more")],
+)  # fmt: skip
+def test_what_is_neither_a_url_nor_a_command_after_dashes_is_refused(
+    program: Program, target: tuple[str, ...]
+) -> None:
+    ran = program.run("upstream", "add", "one", *target)
+    assert (ran.code, ran.out) == (2, "")
+    assert "-- COMMAND" in ran.err
+    assert not program.data_dir.exists()
+
+
+@pytest.mark.parametrize("target", ["HTTPS://one.example/mcp", "https://one.example/mcp"])
+def test_a_url_is_a_url_in_any_case(program: Program, target: str) -> None:
+    assert program.run("upstream", "add", "one", target).code == 0
+    assert json.loads(program.run("upstream", "inspect", "one", "-o", "json").out)["url"] == target
+
+
+@pytest.mark.parametrize(
     ("arguments", "action"),
     [
         (("upstream", "enable", "one"), "Enabled one."),

@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 
-class _Command(click.Command):
+class Command(click.Command):
+    """A command that takes the global options."""
+
     def invoke(self, ctx: click.Context) -> Any:
         from mcpproxy.cli.program import take_globals
 
@@ -14,9 +16,11 @@ class _Command(click.Command):
         return super().invoke(ctx)
 
 
-def define(name: str, text: str) -> Callable[[Callable[..., Any]], click.Command]:
+def define(
+    name: str, text: str, *, kind: type[Command] = Command
+) -> Callable[[Callable[..., Any]], click.Command]:
     """A command called `name`; what the function returns is the exit code (None is 0)."""
-    return click.command(name, cls=_Command, help=text, short_help=text.partition("\n")[0])
+    return click.command(name, cls=kind, help=text, short_help=text.partition("\n")[0])
 
 
 NAME = click.argument("name", metavar="NAME")

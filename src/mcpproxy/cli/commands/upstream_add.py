@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from mcpproxy.cli.command import NAME, define
+from mcpproxy.cli.command import NAME, Command, define
 from mcpproxy.cli.context import find_globals
 from mcpproxy.cli.editing import add, report
 from mcpproxy.core.errors import UsageError
@@ -12,9 +12,21 @@ from mcpproxy.core.errors import UsageError
 PROTOCOLS = ("auto", "http", "streamable-http", "sse", "stdio")
 
 
+COMMANDS_GO = "A command goes after `--`: mcpproxy upstream add NAME -- COMMAND ARGS"
+
+
+class _TakesCommand(Command):
+    """Remembers whether there was a `--`; what comes after it is never an option or a URL."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["dashes"] = "--" in args
+        return super().parse_args(ctx, args)
+
+
 @define(
     "add",
     "Add a server: NAME URL for a remote one, NAME -- COMMAND ARGS for a local one.",
+    kind=_TakesCommand,
 )
 @NAME
 @click.argument("target", nargs=-1, required=True, metavar="URL | -- COMMAND [ARGS]...")
@@ -37,15 +49,10 @@ def command(
     disabled: bool,
 ) -> None:
     entry: dict[str, Any] = {}
-    if target[0].startswith(("http://", "https://")):
-        if len(target) > 1:
-            raise UsageError(
-                f"There is more after the URL: {' '.join(target[1:])!r}.",
-                next_step="A command goes after `--`: mcpproxy upstream add NAME -- COMMAND ARGS",
-            )
-        entry["url"] = target[0]
+    if click.get_current_context().meta["dashes"]:
+        entry["command"], entry["args"] = _command(target)
     else:
-        entry["command"], entry["args"] = target[0], list(target[1:])
+        entry["url"] = _url(target)
     entry["headers"] = dict(_pair(each, ":") for each in headers)
     entry["env"] = dict(_pair(each, "=") for each in env)
     entry["working_dir"] = working_dir
@@ -56,6 +63,27 @@ def command(
     if disabled:
         given["enabled"] = False
     report(find_globals(), add(find_globals(), name, given))
+
+
+def _url(target: tuple[str, ...]) -> str:
+    url, *more = target
+    if not url.lower().startswith(("http://", "https://")):
+        raise UsageError(
+            f"{url!r} is not a URL that starts with https:// or http://.", next_step=COMMANDS_GO
+        )
+    if more:
+        raise UsageError(f"There is more after the URL: {' '.join(more)!r}.", next_step=COMMANDS_GO)
+    return url
+
+
+def _command(target: tuple[str, ...]) -> tuple[str, list[str]]:
+    command, *arguments = target
+    if "://" in command and not arguments:
+        raise UsageError(
+            f"{command!r} is no command but a URL.",
+            next_step=f"Write it without `--`. {COMMANDS_GO}",
+        )
+    return command, arguments
 
 
 def _pair(text: str, separator: str) -> tuple[str, str]:
