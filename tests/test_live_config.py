@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mcpproxy.config.changes import Changes
 from mcpproxy.config.load import load
@@ -131,6 +132,23 @@ async def test_an_edit_made_while_the_daemon_starts_is_taken_up(
     finally:
         following.cancel()
     assert "new" in live.upstreams()
+
+
+async def test_an_edit_that_does_not_load_is_logged_with_every_problem(live: LiveConfig) -> None:
+    bad = {"api_key": "k" * 43, "listen": "nowhere", "mcpServers": [{"name": "Bad Name"}]}
+    live.settings.config_path.write_text(json.dumps(bad))
+    with capture_logs() as logged:
+        following = asyncio.create_task(live.follow())
+        async with asyncio.timeout(20):
+            while not logged:  # noqa: ASYNC110 - a log has no event to wait for
+                await asyncio.sleep(0.05)
+        following.cancel()
+    (line,) = logged
+    assert line["event"] == "configuration not reloaded"
+    assert "2 problems" in line["reason"]
+    assert "listen: " in line["problems"]
+    assert "mcpServers[0].name: " in line["problems"]
+    assert set(live.upstreams()) == {"one"}
 
 
 async def test_what_is_read_at_the_start_only_stays_as_it_was(live: LiveConfig) -> None:

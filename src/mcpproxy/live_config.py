@@ -16,7 +16,7 @@ from mcpproxy.config.load import load
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
 from mcpproxy.config.watch import watch
-from mcpproxy.core.errors import McpproxyError
+from mcpproxy.core.errors import ConfigError, McpproxyError
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ConfigReloaded
 from mcpproxy.core.ports import Publisher
@@ -57,7 +57,10 @@ class LiveConfig:
                     await self._reload()
             except McpproxyError as error:
                 _log.error(
-                    "configuration not reloaded", reason=str(error), next_step=error.next_step
+                    "configuration not reloaded",
+                    reason=str(error),
+                    problems="; ".join(error.problems if isinstance(error, ConfigError) else ()),
+                    next_step=error.next_step,
                 )
 
     # --- edits ------------------------------------------------------------------------------
