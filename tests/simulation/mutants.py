@@ -4,8 +4,7 @@ Law: a simulator that finds nothing proves nothing; whoever plants a bug here se
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,10 +27,12 @@ from mcpproxy.core.model import (
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, refresh_at
 from mcpproxy.core.ports import Issued, LeaseHold
 from mcpproxy.custody import entry, refresh, refresh_manager
+from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import Busy, Refresh, Refreshed, RefreshTools
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.storage.memory import MemoryStore
+from tests.simulation.planting import manager_of, replaced
 from tests.simulation.run import Setting
 from tests.simulation.settings import (
     BUSY,
@@ -54,33 +55,6 @@ class Mutant:
     setting: Setting = BUSY
 
 
-@contextmanager
-def replaced(*places: tuple[Any, str, Any]) -> Iterator[None]:
-    """The named attributes are these, for a while."""
-    before = [(place, name, vars(place)[name]) for place, name, _ in places]
-    try:
-        for place, name, value in places:
-            setattr(place, name, value)
-        yield
-    finally:
-        for place, name, value in before:
-            setattr(place, name, value)
-
-
-def _in_custody(name: str, value: Any, *rooms: Any) -> Any:
-    """A function of the core, wherever custody imported it."""
-    found = [room for room in (lifecycle, *rooms) if name in vars(room)]
-    return replaced(*[(room, name, value) for room in found])
-
-
-def _manager(one: Refresh) -> RefreshManager:
-    """Whose `decide` this refresh was given."""
-    manager = getattr(one._decide, "__self__", None)
-    if not isinstance(manager, RefreshManager):
-        raise AssertionError("a refresh decides by its manager")
-    return manager
-
-
 # --- lease, re-read, intent ---------------------------------------------------------------------
 
 
@@ -94,7 +68,7 @@ def no_lease() -> Any:
 
 def no_reread_under_the_lease() -> Any:
     async def under_lease(self: Refresh, hold: LeaseHold) -> Refreshed | Busy:
-        grant = _manager(self).grant(self._server)
+        grant = manager_of(self).grant(self._server)
         if grant is None:
             return Refreshed(None)
         if grant.attempt is not None:
@@ -170,7 +144,7 @@ def used_before_stored() -> Any:
             one = at_work[event.attempt_id]
             outcome = one._tools.provider.read(grant, event.answer, one._tools.clock.now())
             if isinstance(outcome, Issued):
-                _manager(one).adopt(replace(grant, tokens=outcome.tokens, attempt=None))
+                manager_of(one).adopt(replace(grant, tokens=outcome.tokens, attempt=None))
         return await append(self, grant, event)
 
     async def noted_attempt(self: Refresh, grant: Grant, hold: LeaseHold) -> Grant:
@@ -250,7 +224,7 @@ def backoff_ignored() -> Any:
     def calculate_backoff(retry_count: int, policy: RefreshPolicy = DEFAULT_POLICY) -> timedelta:
         return policy.backoff_base
 
-    return _in_custody("calculate_backoff", calculate_backoff)
+    return replaced((lifecycle, "calculate_backoff", calculate_backoff))
 
 
 def retry_after_ignored() -> Any:
@@ -279,7 +253,7 @@ def refreshed_at_half_life() -> Any:
     def early(tokens: TokenSet, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime | None:
         return refresh_at(tokens, replace(policy, refresh_fraction=0.5))
 
-    return _in_custody("refresh_at", early)
+    return replaced((lifecycle, "refresh_at", early))
 
 
 def lost_answer_not_asked_for_in_time() -> Any:
@@ -373,6 +347,17 @@ def blames_the_provider_for_a_lost_answer() -> Any:
     return replaced((lifecycle, "_failed", failed))
 
 
+def the_clock_is_believed_more_than_the_store() -> Any:
+    def take(self: Entry, grant: Grant, elapsed: timedelta) -> None:
+        if not self._looks_older(grant):
+            self.put(grant, elapsed)
+
+    def adopt(self: RefreshManager, grant: Grant) -> None:
+        self._take(grant)
+
+    return replaced((Entry, "take", take), (RefreshManager, "adopt", adopt))
+
+
 MUTANTS: Final = (
     Mutant("no lease", no_lease, SLOW),
     Mutant("no re-read under the lease", no_reread_under_the_lease),
@@ -398,5 +383,6 @@ MUTANTS: Final = (
     Mutant("one refusal is a verdict", one_refusal_is_a_verdict),
     Mutant("gives up after five failures", gives_up_after_five_failures),
     Mutant("hammers a dead login", hammers_a_dead_login, ENDINGS),
+    Mutant("the clock is believed", the_clock_is_believed_more_than_the_store, ENDINGS),
     Mutant("blames the provider for a lost answer", blames_the_provider_for_a_lost_answer),
 )

@@ -26,7 +26,7 @@ def _with_rates(**changes: Any) -> Setting:
 
 SLOW: Final = _with_rates(wire=0.7, wire_faults=(Fault.SLOW,))
 FULL_DISKS: Final = _with_rates(full=0.01)
-ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2})
+ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2, Fault.CLOCK_STEP: 0.5})
 PAUSES: Final = _with_rates(paused=0.005)
 JAMMED: Final = replace(
     _with_rates(wire=0.0, crash=0.0, paused=0.0, full=0.3, hours={}),

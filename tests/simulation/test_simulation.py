@@ -1,6 +1,7 @@
 """More than 50,000 refreshes with a fault in every twenty at least, and no login lost by us.
 
-Law: the seeds are fixed, so that a run that fails fails for everybody; `make sim` tries new ones.
+Law: the seeds are fixed, so that a run that fails fails for everybody; `make sim` tries new ones,
+and one that finds something joins these.
 """
 
 import os
