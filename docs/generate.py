@@ -59,7 +59,7 @@ def configuration() -> str:
             "- `mcpServers` is an array, or an object keyed by name as other clients write it.",
             "- `transport` and `type` mean `protocol`, `cwd` means `working_dir`, and",
             "  `disabled` is the opposite of `enabled`.",
-            "- Edits take effect within two seconds. `data_dir`, `api_key`, `listen`,",
+            "- Edits take effect within two seconds, a new `api_key` too. `data_dir`, `listen`,",
             "  `database_url`, `key_source`, `logging`, `oauth_refresh` and `outbound` are read",
             "  at the start only; the log says when a restart is needed.",
             *_idle(),

@@ -13,6 +13,7 @@ from mcpproxy.config.load import load
 from mcpproxy.config.locate import Flags, locate
 from mcpproxy.config.settings import Settings
 from mcpproxy.core.errors import ConfigError, UnknownServer
+from mcpproxy.core.model import Secret
 from mcpproxy.core.notices import ConfigReloaded, Notice
 from mcpproxy.live_config import LiveConfig
 from mcpproxy.web.parts import NewServer
@@ -149,6 +150,18 @@ async def test_an_edit_that_does_not_load_is_logged_with_every_problem(live: Liv
     assert "listen: " in line["problems"]
     assert "mcpServers[0].name: " in line["problems"]
     assert set(live.upstreams()) == {"one"}
+
+
+async def test_a_new_api_key_is_in_force_at_once(live: LiveConfig, heard: Heard) -> None:
+    """A key that leaked is taken back by an edit, without a restart."""
+    new = "n" * 43
+    live.settings.config_path.write_text(json.dumps(written(live) | {"api_key": new}))
+    following = asyncio.create_task(live.follow())
+    async with asyncio.timeout(20):
+        await heard.reloaded.wait()
+    following.cancel()
+    assert live.settings.api_key == Secret(new)
+    assert heard.applied == [Changes(settings=("api_key",))]
 
 
 async def test_what_is_read_at_the_start_only_stays_as_it_was(live: LiveConfig) -> None:

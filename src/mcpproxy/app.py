@@ -315,6 +315,7 @@ class App:
 
     async def _apply(self, settings: Settings, changes: Changes) -> None:
         self._settings = settings
+        self._redactor.learn(settings.api_key)
         self._learn_secrets()
         if self._rooms is not None:
             await self._rooms.gateway.apply(settings.upstreams)

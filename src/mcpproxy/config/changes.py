@@ -6,7 +6,6 @@ from mcpproxy.config.settings import Settings
 
 AT_START_ONLY = (
     "data_dir",
-    "api_key",
     "listen",
     "database_url",
     "key_source",
