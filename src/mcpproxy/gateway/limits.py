@@ -25,7 +25,13 @@ class GatewayLimits:
     reconnect_cap: timedelta = timedelta(minutes=5)
     # A connection that lasted this long was a good one: the next outage starts from the base.
     settled_after: timedelta = timedelta(seconds=30)
+    # A notification stream that ended sooner was no good one: the next is not asked for at once.
+    stream_settled_after: timedelta = timedelta(seconds=10)
     relist_every: timedelta = timedelta(minutes=5)
+    # Tools are asked for no more often than this, whatever a server says of changes ...
+    relist_pause: timedelta = timedelta(seconds=1)
+    # ... or however often its notification stream breaks.
+    relist_reopened_every: timedelta = timedelta(seconds=30)
     # Between SIGTERM and SIGKILL, and for the goodbye of a remote session.
     goodbye: timedelta = timedelta(seconds=2)
     keep_alive: timedelta = timedelta(seconds=15)

@@ -348,6 +348,7 @@ class LiveUpstream:
                 self._offer(listing)
                 self._set(replace(self.connection, tool_count=len(listing.tools)))
                 self._observer.listed(self)
+            await asyncio.sleep(self._means.limits.relist_pause.total_seconds())
 
     def _offer(self, listing: Listing) -> None:
         for reason in listing.hidden:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Final
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
@@ -47,6 +48,8 @@ class HttpLink:
         self._session_headers: dict[str, str] = {}
         self._post_headers = {"Accept": f"{JSON}, {EVENT_STREAM}", "Content-Type": JSON}
         self._listener: asyncio.Task[None] | None = None
+        self._asking_again: asyncio.TimerHandle | None = None
+        self._asked_again_at = -math.inf
 
     async def exchange(self, request_id: int, body: bytes) -> Members:
         try:
@@ -79,6 +82,8 @@ class HttpLink:
         self._listener = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
+        if self._asking_again is not None:
+            self._asking_again.cancel()
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait([self._listener])
@@ -209,9 +214,10 @@ class HttpLink:
 
     async def _listen(self) -> None:
         """Hold the GET stream open for as long as the session lives, if there is one."""
-        parser = EventParser(self._limits.max_message)
+        parser, clock = EventParser(self._limits.max_message), asyncio.get_running_loop().time
         opened = failures = 0
         while True:
+            begun = math.inf
             try:
                 headers = {"Accept": EVENT_STREAM, **self._session_headers}
                 if parser.last_id is not None:
@@ -219,9 +225,8 @@ class HttpLink:
                 response = await self._caller.call("GET", self._caller.url, headers)
                 if response.status == 200 and response.content_type == EVENT_STREAM:
                     if opened:
-                        # What was said in between is lost unless it is replayed: ask again.
-                        self._inbox.received(_TOOLS_CHANGED, None)
-                    opened, failures = opened + 1, 0
+                        self._ask_again()
+                    opened, begun = opened + 1, clock()
                     await self._read(response, parser, None)
                     response.close()
                 else:
@@ -231,17 +236,29 @@ class HttpLink:
                     if response.status == 404:
                         self._inbox.lost(SessionForgotten("the server has forgotten the session"))
                         return
-                    failures += 1
             except NotSent as failure:
                 self._inbox.lost(failure)
                 return
             except McpproxyError as error:
                 self._log(f"notification stream: {error.message}")
-                failures += 1
-            delay = reconnect_delay(max(1, failures), self._limits).total_seconds()
-            await asyncio.sleep(max(delay, (parser.retry_ms or 0) / 1000))
+            settled = clock() - begun >= self._limits.stream_settled_after.total_seconds()
+            failures = 1 if settled else failures + 1
+            delay = reconnect_delay(failures, self._limits).total_seconds()
+            wished = min((parser.retry_ms or 0) / 1000, self._limits.reconnect_cap.total_seconds())
+            await asyncio.sleep(max(delay, wished))
             last_id, parser = parser.last_id, EventParser(self._limits.max_message)
             parser.last_id = last_id
+
+    def _ask_again(self) -> None:
+        """What was said between two streams is lost unless it is replayed: ask for the tools."""
+        if self._asking_again is None:
+            due = self._asked_again_at + self._limits.relist_reopened_every.total_seconds()
+            loop = asyncio.get_running_loop()
+            self._asking_again = loop.call_at(max(due, loop.time()), self._asked_again)
+
+    def _asked_again(self) -> None:
+        self._asking_again, self._asked_again_at = None, asyncio.get_running_loop().time()
+        self._inbox.received(_TOOLS_CHANGED, None)
 
 
 _TOOLS_CHANGED: Final = jsonrpc.parse(jsonrpc.notification("notifications/tools/list_changed"))[0]
