@@ -35,8 +35,6 @@ READ_AS: Final = {
     "init_timeout": ".connect_timeout",
     "logging.enable_console": ".enable_console",
     "logging.max_age": ".max_age_days",
-    "tool_response_limit": ".tool_response_limit",
-    "tools_limit": ".tools_limit",
     "trusted_hosts": ".trusted_hosts",
 }
 """Settings by their key in the file, and how the code that obeys them reads them."""
@@ -60,8 +58,9 @@ def configuration() -> str:
             "- `transport` and `type` mean `protocol`, `cwd` means `working_dir`, and",
             "  `disabled` is the opposite of `enabled`.",
             "- Edits take effect within two seconds, a new `api_key` too. `data_dir`, `listen`,",
-            "  `database_url`, `key_source`, `logging`, `oauth_refresh` and `outbound` are read",
-            "  at the start only; the log says when a restart is needed.",
+            "  `database_url`, `key_source`, `logging`, `oauth_refresh`, `outbound`,",
+            "  `routing_mode`, `call_tool_timeout` and `init_timeout` are read at the start only;",
+            "  the log says when a restart is needed.",
             *_idle(),
             "",
             "Flags win over the environment, the environment over the file:",

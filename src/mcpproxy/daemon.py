@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def _log_settings(settings: Settings) -> LogSettings:
         filename=log.filename,
         max_bytes=log.max_size_mb * 1024 * 1024,
         backups=log.max_backups,
+        max_age=timedelta(days=log.max_age_days),
+        console=log.enable_console,
         file_format=LogFormat.JSON if log.json_format else LogFormat.TEXT,
     )
 

@@ -149,8 +149,8 @@ def test_unknown_keys_are_warned_about_by_their_path(tmp_path: Path) -> None:
             '"call_tool_timeout": "soon"',
             'call_tool_timeout: found "soon"; allowed: a span of time such as 30 (seconds)',
         ),
-        ('"tools_limit": 0', "tools_limit: found 0; allowed: 1 or more"),
-        ('"tools_limit": 1.5', "tools_limit: found 1.5; allowed: a whole number"),
+        ('"logging": {"max_age": 0}', "logging.max_age: found 0; allowed: 1 or more"),
+        ('"logging": {"max_age": 1.5}', "logging.max_age: found 1.5; allowed: a whole number"),
         ('"logging": []', "logging: found an array; allowed: an object {...}"),
         (
             '"logging": {"filename": "../x"}',
@@ -255,14 +255,14 @@ def test_a_name_given_twice_names_both_places(tmp_path: Path) -> None:
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     text = """{
-      "listen": 5, "tools_limit": "many",
+      "listen": 5, "trusted_hosts": "many",
       "mcpServers": [{"name": "A", "command": "x"}, {"name": "b", "protocol": "x"}]
     }"""
     assert [line.partition(":")[0] for line in problems(tmp_path, text)] == [
         "listen",
         "mcpServers[0].name",
         "mcpServers[1].protocol",
-        "tools_limit",
+        "trusted_hosts",
     ]
 
 

@@ -107,7 +107,8 @@ def test_only_what_changed_is_named(tmp_path: Path) -> None:
     )
     new = loaded(
         tmp_path,
-        f'{{"api_key": "{KEY}", "listen": "127.0.0.1:9", "tools_limit": 3, "mcpServers": ['
+        f'{{"api_key": "{KEY}", "listen": "127.0.0.1:9", "trusted_hosts": ["h"],'
+        ' "routing_mode": "direct", "mcpServers": ['
         '{"name": "moved", "url": "https://b.example"}, {"name": "new", "command": "x"},'
         ' {"name": "same", "command": "x"}]}',
     )
@@ -115,8 +116,8 @@ def test_only_what_changed_is_named(tmp_path: Path) -> None:
         added=("new",),
         removed=("gone",),
         changed=("moved",),
-        settings=("tools_limit",),
-        restart=("listen",),
+        settings=("trusted_hosts",),
+        restart=("listen", "routing_mode"),
     )
 
 

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,28 @@ def test_the_file_is_rotated_at_its_bound(terminal: io.StringIO, tmp_path: Path)
     assert files == ["main.log", "main.log.1", "main.log.2"]
     assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in tmp_path.iterdir())
+
+
+def test_the_terminal_stays_quiet_when_that_is_asked_for(
+    terminal: io.StringIO, tmp_path: Path
+) -> None:
+    settings = LogSettings("info", tmp_path, console=False)
+    configure_logging(settings, Redactor(), terminal=terminal)
+    logging.getLogger("x").error("said")
+    assert terminal.getvalue() == ""
+    assert "said" in (tmp_path / "main.log").read_text()
+
+
+def test_rotated_files_are_kept_for_their_days_and_no_longer(
+    terminal: io.StringIO, tmp_path: Path
+) -> None:
+    days = {"main.log.1": 1, "main.log.2": 31, "main.log.3": 29, "other.log.1": 31}
+    for name, age in days.items():
+        (tmp_path / name).write_text("old")
+        then = time.time() - age * 86400
+        os.utime(tmp_path / name, (then, then))
+    settings = LogSettings("info", tmp_path, max_age=timedelta(days=30))
+    configure_logging(settings, Redactor(), terminal=terminal)
+    logging.getLogger("x").error("said")
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"main.log", "main.log.1", "main.log.3", "other.log.1"}

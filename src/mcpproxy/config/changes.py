@@ -12,6 +12,9 @@ AT_START_ONLY = (
     "log",
     "refresh",
     "outbound",
+    "routing_mode",
+    "call_timeout",
+    "connect_timeout",
 )
 """Settings that are read once; the others take effect as they change."""
 

@@ -140,8 +140,6 @@ def _settings(
         ),
         call_timeout=model.call_tool_timeout,
         connect_timeout=model.init_timeout,
-        tools_limit=model.tools_limit,
-        tool_response_limit=model.tool_response_limit,
         trusted_hosts=tuple(model.trusted_hosts),
         warnings=said,
     )

@@ -186,10 +186,6 @@ class FileModel(_Model):
     init_timeout: Wait = Field(
         default=timedelta(seconds=30), description="Longest connection set-up"
     )
-    tools_limit: Count = Field(default=15, description="Tools that a search answers")
-    tool_response_limit: Annotated[int, Field(ge=0)] = Field(
-        default=20_000, description="Characters of a tool's answer before it is cut; 0: never"
-    )
     trusted_hosts: list[str] = Field(
         default=[], description="Further Host headers that are accepted"
     )
@@ -214,7 +210,7 @@ KNOWN_WITHOUT_EFFECT: Final[dict[type[_Model], re.Pattern[str]]] = {
         r"|disable_management|docker_.*|enable_.*|environment|features|health_check_interval"
         r"|http_.*|intent_declaration|oauth_expiry_warning_hours|observability|profiles"
         r"|quarantine_enabled|read_only_mode|registries|sensitive_data_detection|telemetry|tls"
-        r"|tokenizer|tool_.*|top_k|tray_.*"
+        r"|tokenizer|tool_.*|tools_limit|top_k|tray_.*"
     ),
     ServerModel: re.compile(
         r"created|updated|.*_tools|expose_prompts|health_check_interval|init_timeout|isolation"

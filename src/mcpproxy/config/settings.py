@@ -95,8 +95,6 @@ class Settings:
     outbound: OutboundSettings = OutboundSettings()
     call_timeout: timedelta = timedelta(minutes=2)
     connect_timeout: timedelta = timedelta(seconds=30)
-    tools_limit: int = 15
-    tool_response_limit: int = 20_000
     trusted_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     stamp: Stamp = None

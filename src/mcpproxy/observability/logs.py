@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
@@ -61,7 +62,9 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """`level` is a key of LEVELS; `directory` None writes no file."""
+    """`level` is a key of LEVELS; `directory` None writes no file, `max_age` None
+    keeps them all.
+    """
 
     level: str = "info"
     directory: Path | None = None
@@ -69,6 +72,8 @@ class LogSettings:
     max_bytes: int = MAX_BYTES
     backups: int = BACKUPS
     file_format: LogFormat = LogFormat.TEXT
+    max_age: timedelta | None = None
+    console: bool = True
 
 
 def configure_logging(
@@ -77,15 +82,18 @@ def configure_logging(
     """Route everything that is logged in this process. May be called again: a reload."""
     level = LEVELS[settings.level]
     logging.addLevelName(TRACE, "TRACE")
-    stream = terminal if terminal is not None else sys.stderr
-    console = logging.StreamHandler(stream)
-    console.setFormatter(_formatter(redactor, _TextRenderer(colour=wants_colour(stream))))
-    handlers: list[logging.Handler] = [console]
+    handlers: list[logging.Handler] = []
+    if settings.console:
+        stream = terminal if terminal is not None else sys.stderr
+        console = logging.StreamHandler(stream)
+        console.setFormatter(_formatter(redactor, _TextRenderer(colour=wants_colour(stream))))
+        handlers.append(console)
     if settings.directory is not None:
         file = PrivateFileHandler(
             settings.directory / settings.filename,
             max_bytes=settings.max_bytes,
             backups=settings.backups,
+            max_age=settings.max_age,
         )
         as_json = settings.file_format is LogFormat.JSON
         renderer = _render_json if as_json else _TextRenderer(colour=False)
