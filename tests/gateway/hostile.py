@@ -92,7 +92,7 @@ async def _send(send: Any, raw: Raw, session_id: str | None) -> None:
     headers = [(b"content-type", raw.content_type.encode())]
     headers += [(k.lower().encode(), v.encode()) for k, v in raw.headers.items()]
     if session_id is not None:
-        headers.append((b"mcp-session-id", session_id.encode()))
+        headers.append((b"mcp-session-id", session_id.encode("utf-8", "surrogateescape")))
     await send({"type": "http.response.start", "status": raw.status, "headers": headers})
     await send({"type": "http.response.body", "body": raw.body})
 

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,26 @@ async def test_a_working_dir_that_does_not_exist_is_a_configuration_trouble() ->
     async with running(upstream) as site:
         await until(lambda: site.gateway.connection("up").trouble is Trouble.CONFIGURATION)
         assert "/no/such/place" in (site.gateway.connection("up").error or "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"args": ("a\0b",)},
+        {"env": {"KEY": Secret("a\0b")}},
+        {"env": {"A=B": Secret("x")}},
+        {"working_dir": "/\0"},
+        {"command": "a\0b"},
+    ],
+)
+async def test_what_no_process_can_be_given_is_a_configuration_trouble(
+    fields: dict[str, Any],
+) -> None:
+    async with running(Upstream("up", **{"command": sys.executable, **fields})) as site:
+        await until(lambda: site.gateway.connection("up").error is not None)
+        connection = site.gateway.connection("up")
+        assert connection.trouble is Trouble.CONFIGURATION
+        assert "internal error" not in (connection.error or "")
 
 
 async def test_stopping_ends_a_server_that_ignores_both_eof_and_sigterm(tmp_path: Path) -> None:

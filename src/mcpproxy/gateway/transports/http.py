@@ -98,7 +98,11 @@ class HttpLink:
     async def _post(self, body: bytes) -> ClientResponse:
         response = await self._caller.call("POST", self._caller.url, self._post_headers, body)
         if self._session_id is None and response.status < 300:
-            self._session_id = response.headers.get("Mcp-Session-Id")
+            session_id = response.headers.get("Mcp-Session-Id", "")
+            if not (session_id.isascii() and session_id.isprintable()):
+                response.close()
+                raise NotMcp("the server gave an Mcp-Session-Id that no header may hold")
+            self._session_id = session_id or None
         return response
 
     def _meaning(self, response: ClientResponse, detail: str = "") -> LinkFailed:

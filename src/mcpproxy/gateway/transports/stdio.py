@@ -183,7 +183,22 @@ def program(upstream: Upstream, env: Mapping[str, str]) -> str:
     return found
 
 
+def check_start(upstream: Upstream) -> None:
+    """What no process can be given. Raises Misconfigured, without the values."""
+    given = {"command": upstream.command or "", "working_dir": upstream.working_dir or ""}
+    given |= {f"args[{n}]": argument for n, argument in enumerate(upstream.args)}
+    given |= {f"env.{name}": name + value.reveal() for name, value in upstream.env.items()}
+    places = [place for place, text in given.items() if "\0" in text]
+    said = f"{short(', '.join(places))} holds a NUL character"
+    if not places:
+        places = [name for name in upstream.env if "=" in name or not name]
+        said = f"{short(repr(places))[1:-1]} is not the name of an environment variable"
+    if places:
+        raise Misconfigured(said, next_step="correct it in the configuration of this server")
+
+
 async def open_stdio(site: Site, inbox: Inbox) -> Link:
+    check_start(site.upstream)
     env = environment(site.upstream)
     path = program(site.upstream, env)
     await site.guard.start()

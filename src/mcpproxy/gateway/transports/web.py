@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_A_HEADER: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 # aiohttp warns above this size and wants a file-like body instead.
 _LARGE_BODY: Final = 1 << 20
@@ -76,6 +80,8 @@ class WebClient:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise failure_of(error) from error
+        except ValueError as error:  # a token or a session id, for configured headers are checked
+            raise Broken("a header of the request holds characters that HTTP forbids") from error
 
     def proxy_for(self, url: URL) -> URL | None:
         """Asked once for every link: it looks at the environment."""
@@ -118,7 +124,9 @@ class Caller:
     """Requests to one upstream: its headers, its token, its proxy; one replay after a 401."""
 
     def __init__(self, url: str, bearer: Bearer, web: WebClient) -> None:
+        """Raises Misconfigured for a URL or a header that no request can carry."""
         self.url = web_url(url)
+        check_headers(bearer.configured)
         self._bearer = bearer
         self._web = web
         self._proxy = web.proxy_for(self.url)
@@ -170,6 +178,18 @@ def web_url(url: str) -> URL:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise Misconfigured(f"not an http or https URL: {short(url)}")
     return parsed
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Names are tokens and values hold no control characters (RFC 9110 section 5)."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            said = f"{short(repr(name))} is not the name of a header"
+        elif _NOT_IN_A_HEADER.search(value):
+            said = f"the value of header {name!r} holds a control character"
+        else:
+            continue
+        raise Misconfigured(said, next_step="correct headers of this server in the configuration")
 
 
 async def read_body(response: ClientResponse, limit: int) -> bytes:
