@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import time
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from mcpproxy.gateway.limits import GatewayLimits
 from tests.gateway.calls import call, failing
 from tests.gateway.hostile import Raw, Scripted, Seen, scripted
 from tests.gateway.peers import http_server, make_server
-from tests.gateway.world import running, until
+from tests.gateway.world import FAST, health, running, until
 from tests.peers.process import free_port
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +170,93 @@ async def test_a_call_to_an_upstream_that_is_down_tries_at_once() -> None:
         await until(lambda: server.count("initialize") >= 12)
         down["is"] = False
         assert "content" in await call(site)
+
+
+async def test_a_stream_that_is_closed_at_once_is_asked_for_less_and_less_often() -> None:
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.http_method != "GET":
+            return None
+        return Raw(200, b": hello\n\n", "text/event-stream")
+
+    limits = replace(
+        FAST, reconnect_base=timedelta(milliseconds=10), reconnect_cap=timedelta(seconds=60)
+    )
+    server = Scripted(answer)
+    asked: list[float] = []
+
+    def gets() -> int:
+        return sum(1 for seen in server.seen if seen.http_method == "GET")
+
+    async with (
+        scripted(server) as url,
+        running(Upstream("up", url=url), limits=limits) as site,
+    ):
+        await site.connected("up")
+        while len(asked) < 6:
+            await until(lambda: gets() > len(asked))
+            asked.append(time.monotonic())
+        waits = [later - earlier for earlier, later in pairwise(asked)]
+        assert waits[-1] >= 0.15  # 10, 20, 40, 80, 160 ms
+        assert server.count("tools/list") <= 2
+
+
+async def test_an_attempt_that_runs_shows_no_old_failure_and_no_time_that_is_past() -> None:
+    gate = asyncio.Event()
+
+    async def answer(seen: Seen) -> Raw | None:
+        if server.count("initialize") > 1:
+            await gate.wait()
+        return Raw(503)
+
+    server = Scripted(answer)
+    async with scripted(server) as url, running(Upstream("up", url=url)) as site:
+        await until(lambda: site.gateway.connection("up").error is not None)
+        assert site.gateway.connection("up").retry_at is not None
+        await until(lambda: server.count("initialize") > 1)
+        connection = site.gateway.connection("up")
+        assert connection.state is ConnectionState.CONNECTING
+        assert connection.retry_at is None
+        assert health(site.gateway, "up").line == "Connecting"
+        assert "503" in (connection.error or "")
+        gate.set()
+        await until(lambda: site.gateway.connection("up").state is ConnectionState.ERROR)
+
+
+async def test_an_attempt_that_runs_does_not_take_back_that_a_login_is_needed() -> None:
+    gate = asyncio.Event()
+
+    async def answer(seen: Seen) -> Raw | None:
+        if server.count("initialize") > 1:
+            await gate.wait()
+        return Raw(401)
+
+    server = Scripted(answer)
+    async with scripted(server) as url, running(Upstream("up", url=url)) as site:
+        await until(lambda: server.count("initialize") > 1)
+        assert site.gateway.connection("up").trouble is Trouble.LOGIN_NEEDED
+        gate.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("X-Key", "one\r\ntwo"), ("X-Key", "nul\0"), ("X Key", "x"), ("", "x")]
+)
+async def test_a_header_that_http_cannot_carry_is_a_configuration_trouble(
+    name: str, value: str
+) -> None:
+    async with scripted(Scripted()) as url:
+        upstream = Upstream("up", url=url, headers={name: Secret(value)})
+        async with running(upstream) as site:
+            error = await failing(site, Trouble.CONFIGURATION)
+            assert repr(name) in error
+            assert value not in error or value == "x"
+
+
+async def test_a_session_id_that_no_header_can_carry_is_named_as_such() -> None:
+    async with (
+        scripted(Scripted(session_id="abc\udcff")) as url,
+        running(Upstream("up", url=url)) as site,
+    ):
+        assert "Mcp-Session-Id" in await failing(site, Trouble.NOT_MCP)
 
 
 async def test_waking_tries_at_once_and_notices_a_dead_connection() -> None:

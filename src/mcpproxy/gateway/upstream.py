@@ -237,9 +237,9 @@ class LiveUpstream:
 
     async def _keep_connected(self) -> None:
         failures = 0
-        self._set(Connection(ConnectionState.CONNECTING, since=self._means.clock.now()))
         while True:
             self._due.clear()
+            self._trying()
             try:
                 lasted = await self._one_connection()
                 failures = 0 if lasted >= self._means.limits.settled_after else failures + 1
@@ -252,6 +252,16 @@ class LiveUpstream:
             delay = reconnect_delay(max(failures, 1), self._means.limits)
             self._failed(delay)
             await self._pause(delay)
+
+    def _trying(self) -> None:
+        """Shown while an attempt runs: no time of a next one, and no old trouble as if it were new;
+        but a login that was needed stays so until a server says otherwise.
+        """
+        before, now = self.connection, self._means.clock.now()
+        if before.trouble is Trouble.LOGIN_NEEDED:
+            self._set(replace(before, state=ConnectionState.CONNECTING, retry_at=None))
+        else:
+            self._set(Connection(ConnectionState.CONNECTING, error=before.error, since=now))
 
     async def _one_connection(self) -> timedelta:
         """Connect, and return how long it lasted. Raises why it could not be made."""
