@@ -12,7 +12,7 @@ from mcpproxy.core.errors import LoginRequired, TokenUnavailable
 from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshFailure, Secret, Verdict
 from mcpproxy.core.notices import LoginLost, RefreshSucceeded
-from tests.simulation.provider import Expiry, Family
+from tests.simulation.provider import Expiry, Family, Fate
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -109,7 +109,7 @@ class Checks:
         if attempt is None or attempt.holder != process.name or attempt.phase is not Phase.SENDING:
             self.fail(server, f"{process.name} sends a token without its intent in the store")
         asked, pace.asked = pace.asked, False
-        if asked or pace.failures or family.issues[-1].fate != "delivered":
+        if asked or pace.failures or family.issues[-1].fate is not Fate.DELIVERED:
             return
         life = family.login.life
         expiry = max(family.access.values(), default=0.0)
