@@ -5,7 +5,12 @@ Law: classified once, where the answer is read. Nobody matches on a message.
 
 from typing import ClassVar
 
-from mcpproxy.core.errors import UpstreamUnavailable
+from mcpproxy.core.errors import (
+    LoginRequired,
+    McpproxyError,
+    ProtocolError,
+    UpstreamUnavailable,
+)
 from mcpproxy.core.model import Trouble
 
 
@@ -75,3 +80,12 @@ class Misconfigured(LinkFailed):
     """The configuration of this upstream can not work as it is."""
 
     trouble = Trouble.CONFIGURATION
+
+
+def trouble_of(why: McpproxyError | None) -> Trouble:
+    """What health shows of it; None is an upstream that just went away."""
+    if isinstance(why, LinkFailed):
+        return why.trouble
+    if isinstance(why, LoginRequired):
+        return Trouble.LOGIN_NEEDED
+    return Trouble.NOT_MCP if isinstance(why, ProtocolError) else Trouble.UPSTREAM

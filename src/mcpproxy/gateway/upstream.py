@@ -6,6 +6,7 @@ the upstream forgot is made anew under the caller's feet. What is repeated was n
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,7 +15,6 @@ from typing import Final, Protocol
 from msgspec import Raw
 
 from mcpproxy.core.errors import (
-    LoginRequired,
     McpproxyError,
     ProtocolError,
     TokenUnavailable,
@@ -34,12 +34,14 @@ from mcpproxy.gateway.failures import (
     NotSent,
     SessionForgotten,
     Unauthorized,
+    trouble_of,
 )
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
 from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
 from mcpproxy.gateway.text import short
+from mcpproxy.gateway.throttle import LineThrottle
 from mcpproxy.gateway.tools import Listing, list_tools
 from mcpproxy.gateway.transports.guard import ProcessGuard
 from mcpproxy.gateway.transports.web import WebClient
@@ -49,6 +51,7 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 _TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 # No sleep is trusted for longer: the machine may have slept meanwhile.
 _LONGEST_SLEEP: Final = timedelta(seconds=30)
+_TELL_DROPPED_EVERY: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +92,14 @@ class LiveUpstream:
         self._means = means
         self._observer = observer
         self.scrub = Scrubber(upstream)
+        self._said = LineThrottle(self._log, time.monotonic, _TELL_DROPPED_EVERY)
         self._site = Site(
             upstream=upstream,
             bearer=Bearer(upstream, means.tokens, self.scrub),
             web=means.web,
             guard=means.guard,
             limits=means.limits,
-            log=self._log,
+            log=self._said.line,
         )
         self._session: Session | None = None
         self._why: McpproxyError | None = None
@@ -134,6 +138,7 @@ class LiveUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        self._said.tell()
         self._why = UpstreamUnavailable("it was stopped or restarted")
         self._attempt_over()
         self._set(Connection())
@@ -305,7 +310,7 @@ class LiveUpstream:
             self.challenge = why.challenge or self.challenge
         error = short(why.message) if why is not None else "the connection was lost"
         self._log(f"{error}; next try in {delay.total_seconds():g} s")
-        self._set(Connection(ConnectionState.ERROR, 0, _trouble(why), error, now + delay, now))
+        self._set(Connection(ConnectionState.ERROR, 0, trouble_of(why), error, now + delay, now))
 
     def _attempt_over(self) -> None:
         self._attempt_ended_at = self._means.clock.elapsed()
@@ -388,11 +393,3 @@ class LiveUpstream:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _trouble(why: McpproxyError | None) -> Trouble:
-    if isinstance(why, LinkFailed):
-        return why.trouble
-    if isinstance(why, LoginRequired):
-        return Trouble.LOGIN_NEEDED
-    return Trouble.NOT_MCP if isinstance(why, ProtocolError) else Trouble.UPSTREAM

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import shutil
 import sys
+import time
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -20,6 +21,7 @@ from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.failures import Broken, CommandFailed, LinkFailed, Misconfigured
 from mcpproxy.gateway.link import Inbox, Link, Site
 from mcpproxy.gateway.text import short
+from mcpproxy.gateway.throttle import BYTES_A_SECOND, BYTES_AT_ONCE, Bucket
 from mcpproxy.gateway.transports import process
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
@@ -137,11 +139,15 @@ class StdioLink:
 
     async def _read_log(self, stderr: StreamReader) -> None:
         splitter = LineSplitter(_MAX_LOG_LINE)
+        pace = Bucket(BYTES_A_SECOND, BYTES_AT_ONCE, time.monotonic)
         while chunk := await stderr.read(CHUNK):
             for line in splitter.feed(chunk):
                 words = line.decode("utf-8", "replace")
                 self._last_words.append(short(words))
                 self._site.log(f"stderr: {words}")
+            # A process that writes faster than anybody reads waits, as it would at a terminal.
+            if (debt := pace.owe(len(chunk))) > 0:
+                await asyncio.sleep(debt)
 
 
 def _pipes(child: Process) -> tuple[StreamWriter, StreamReader, StreamReader]:
