@@ -8,6 +8,8 @@ import pytest
 
 from mcpproxy.core.model import (
     Attempt,
+    Connection,
+    ConnectionState,
     FailureKind,
     FailureRun,
     Grant,
@@ -49,6 +51,19 @@ def test_a_healthy_login_says_what_comes_next_and_what_would_end_it() -> None:
     assert "works until 2026-01-12T15:05:00Z (in 30m)" in text(found)
     assert "Next: a refresh 2026-01-12T14:53:00Z (in 18m), at 80 %" in text(found)
     assert "Only the provider's confirmed refusal or a logout ends it" in text(found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(23, "is due 2026-01-12T14:35:23Z (in 23s)."), (-23, "is due now.")]
+)
+def test_the_next_attempt_to_connect_is_never_due_in_the_past(seconds: int, words: str) -> None:
+    retry_at = LATER + timedelta(seconds=seconds)
+    connection = Connection(ConnectionState.ERROR, error="refused", retry_at=retry_at)
+    world = World()
+    world.add_oauth("one")
+    health = web_parts(world).monitor.health("one")
+    found = explain(world.servers["one"], health, connection, None, LATER)
+    assert f"The next attempt to connect {words}" in found.lines
 
 
 def test_a_failing_refresh_says_how_often_since_when_and_that_calls_go_on() -> None:

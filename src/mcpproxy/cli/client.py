@@ -154,7 +154,8 @@ def segment(name: str) -> str:
     """A name as one segment of a path, or a value of a query."""
     from urllib.parse import quote
 
-    return quote(name, safe="")
+    # What the terminal sent need not be UTF-8.
+    return quote(name, safe="", errors="surrogateescape")
 
 
 def _decoded(answer: wire.Answer) -> Mapping[str, Any]:

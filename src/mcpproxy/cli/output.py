@@ -4,7 +4,9 @@ Law: text from servers reaches a terminal escaped; JSON and YAML carry it as dat
 control character escaped by their own rules.
 """
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,37 @@ from mcpproxy.core.text import escape_unsafe
 _COLOURS: Final = {"healthy": "green", "degraded": "yellow", "unhealthy": "red"}
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+@-]*( [A-Za-z0-9_./+@()-]+)*")
 _RESERVED: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+
+
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+"""What standard output may answer, where it is a file."""
+
+
+class Unwritten(McpproxyError):
+    """What a command had to say did not get out."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"The output cannot be written: {error.strerror}",
+            next_step="Free some space, or write it somewhere else.",
+        )
+
+
+def open_closed_streams() -> None:
+    """A program that is started without standard streams gets ones that lead nowhere: else the
+    next file or socket would be taken for one.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def discard() -> None:
+    """Let the rest of the output go: Python would complain while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def show(data: Any, kind: str) -> None:
@@ -67,8 +100,6 @@ def colour_levels(text: str) -> str:
 
 
 def wants_colour() -> bool:
-    import os
-
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 

@@ -3,7 +3,6 @@
 Law: a command is one line in COMMANDS and one file; it is imported when it is run, not before.
 """
 
-import os
 import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -110,6 +109,7 @@ class LazyGroup(click.Group):
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code."""
+    output.open_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     given = Globals()
     root = LazyGroup("mcpproxy", "", "One MCP endpoint in front of all your MCP servers.")
@@ -128,9 +128,16 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         click.echo("Stopped.", err=True)
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has seen enough.
+        output.discard()
         code = 0
+    except OSError as error:
+        if error.errno not in output.UNWRITABLE or error.filename is not None:
+            raise
+        output.discard()
+        unwritten = output.Unwritten(error)
+        output.fail(unwritten, "table")
+        code = unwritten.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -114,7 +114,8 @@ def _connection(connection: Connection, now: datetime) -> Iterator[str]:
     reason = f": {connection.error}" if connection.error else "."
     yield f"It is not connected{since}{reason}"
     if connection.retry_at is not None:
-        yield f"The next attempt to connect is due {_moment(connection.retry_at, now)}."
+        due = _moment(connection.retry_at, now) if connection.retry_at > now else "now"
+        yield f"The next attempt to connect is due {due}."
 
 
 def _grant(grant: Grant, now: datetime, policy: RefreshPolicy) -> Iterator[str]:

@@ -59,6 +59,10 @@ def _arguments(text: str | None) -> Any:
     text = sys.stdin.read() if text == "-" else text
     try:
         found = json.loads(text)
+    except RecursionError as error:
+        raise UsageError(
+            "The arguments are nested too deeply.", next_step="Write them flatter."
+        ) from error
     except ValueError as error:
         raise UsageError(
             f"The arguments are not JSON: {error}.", next_step="""Write '{"name": "value"}'."""
