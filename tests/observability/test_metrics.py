@@ -91,6 +91,23 @@ def test_gauges_follow_the_facts(world: World, metrics: Metrics) -> None:
     assert 'mcpproxy_servers{state="disabled"} 1\n' in metrics.text()
 
 
+def test_a_bug_about_one_server_costs_the_others_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_oauth("alpha")
+    known = World.grant
+
+    def grant(self: World, server: str) -> object:
+        if server == "alpha":
+            raise ZeroDivisionError
+        return known(self, server)
+
+    monkeypatch.setattr(World, "grant", grant)
+    text = web_parts(world).metrics.text()
+    assert 'mcpproxy_oauth_token_expiry_seconds{server="github-mcp"} 3600' in text
+    assert 'expiry_seconds{server="alpha"}' not in text
+
+
 def test_the_number_of_series_is_bounded(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SERVERS", 10)
     for number in range(100):

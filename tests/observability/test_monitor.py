@@ -4,11 +4,13 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mcpproxy.core.errors import UnknownServer
 from mcpproxy.core.model import (
+    Connection,
     ConnectionState,
     FailureKind,
     FailureRun,
@@ -58,6 +60,35 @@ async def test_healths_are_sorted_and_unknown_names_are_refused() -> None:
     assert monitor.health("zeta").line == "Token refresh scheduled for 14:53"
     with pytest.raises(UnknownServer, match="nobody"):
         monitor.health("nobody")
+
+
+class Broken(World):
+    """A world in which a bug hides the connection of one server."""
+
+    broken = "beta"
+
+    def connection(self, server: str) -> Connection:
+        if server == self.broken:
+            raise ZeroDivisionError("secret words of a bug")
+        return super().connection(server)
+
+
+async def test_a_bug_about_one_server_hides_no_other_and_is_told_once() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    world = Broken()
+    for name in ("alpha", "beta", "gamma"):
+        world.add_oauth(name)
+    async with Watch(world) as watch:
+        healths = watch.parts.monitor.healths()
+        assert healths["alpha"].line == healths["gamma"].line == "Token refresh scheduled for 14:53"
+        assert healths["beta"].line == "Health unknown: a bug of mcpproxy (ZeroDivisionError)"
+        assert "beta" in told[0]["message"]
+        assert len(told) == 1
+        text = watch.parts.metrics.text()
+        assert 'mcpproxy_servers{state="connected"} 2' in text
+        world.servers["gamma"] = replace(world.servers["gamma"], enabled=False)
+        assert await watch.next() == ServersChanged("gamma", "disabled")
 
 
 async def test_a_pending_login_is_part_of_the_picture() -> None:

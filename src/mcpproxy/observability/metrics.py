@@ -24,6 +24,7 @@ from mcpproxy.core.notices import (
 )
 from mcpproxy.core.ports import Clock
 from mcpproxy.observability.exposition import render
+from mcpproxy.observability.isolation import Faults
 
 MAX_SERVERS: Final = 1000
 """Servers with series of their own; those after them share one that is called `other`."""
@@ -160,6 +161,7 @@ class _Facts(Collector):
         self._grants = grants
         self._depths = depths
         self._label = label
+        self._faults = Faults("measuring")
 
     def collect(self) -> Iterator[Metric]:
         healths = self._healths()
@@ -186,7 +188,10 @@ class _Facts(Collector):
             "mcpproxy_queue_depth", "Entries that wait in a queue", labels=["queue"]
         )
         for name, measure in self._depths.items():
-            depth.add_metric([name], measure())
+            try:
+                depth.add_metric([name], measure())
+            except Exception as error:
+                self._faults.tell(name, error)
         yield depth
 
     def _expiries(self, servers: Iterable[str]) -> Metric:
@@ -197,11 +202,14 @@ class _Facts(Collector):
         )
         now = self._clock.now()
         for server in servers:
-            grant = self._grants(server)
             label = self._label(server)
-            if grant is not None and grant.tokens.expires_at is not None and label != "other":
-                left = grant.tokens.expires_at - now
-                family.add_metric([label], round(left.total_seconds(), 3))
+            try:
+                grant = self._grants(server)
+                if grant is not None and grant.tokens.expires_at is not None and label != "other":
+                    left = grant.tokens.expires_at - now
+                    family.add_metric([label], round(left.total_seconds(), 3))
+            except Exception as error:
+                self._faults.tell(server, error)
         return family
 
 
@@ -210,7 +218,8 @@ def _counted(
 ) -> Metric:
     counts = dict.fromkeys(known, 0)
     for value in found:
-        counts[value] += 1
+        if value in counts:
+            counts[value] += 1
     family = GaugeMetricFamily(name, text, labels=[label])
     for value, count in counts.items():
         family.add_metric([value], count)

@@ -6,13 +6,14 @@ change is published within a second of the fact.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
+from mcpproxy.core.causes import Action
 from mcpproxy.core.errors import UnknownServer
 from mcpproxy.core.health import Health, Snapshot, assess
-from mcpproxy.core.model import Connection
+from mcpproxy.core.model import Connection, ConnectionState, Trouble
 from mcpproxy.core.notices import Notice, ServersChanged
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
@@ -23,6 +24,7 @@ from mcpproxy.core.ports import (
     Publisher,
     UpstreamDirectory,
 )
+from mcpproxy.observability.isolation import Faults
 
 LOOK_EVERY: Final = timedelta(seconds=1)
 """Facts such as an expired token change without a notice; a second is what users are promised."""
@@ -67,27 +69,24 @@ class Monitor:
         self._policy = policy
         self._zone = zone
         self._nudged = asyncio.Event()
+        self._faults = Faults("telling the health of")
 
     def health(self, server: str) -> Health:
         """Raises UnknownServer."""
-        return self._assess(self.snapshot(server), self._clock.now())
+        if server not in self._directory.upstreams():
+            raise _unknown(server)
+        return self._look(server, self._clock.now())[1]
 
     def healths(self) -> Mapping[str, Health]:
         """Every configured server's, sorted by name."""
         now = self._clock.now()
-        return {
-            name: self._assess(self.snapshot(name), now)
-            for name in sorted(self._directory.upstreams())
-        }
+        return {name: self._look(name, now)[1] for name in sorted(self._directory.upstreams())}
 
     def snapshot(self, server: str) -> Snapshot:
         """The facts themselves. Raises UnknownServer."""
         upstream = self._directory.upstreams().get(server)
         if upstream is None:
-            raise UnknownServer(
-                f"There is no server named {server!r}.",
-                next_step="`mcpproxy upstream list` shows the names.",
-            )
+            raise _unknown(server)
         flow = self._pending_login(server)
         grant = self._grants.grant(server)
         if grant is not None and grant.server_url != upstream.url:
@@ -134,8 +133,7 @@ class Monitor:
         now = self._clock.now()
         shown = {}
         for server in self._directory.upstreams():
-            snapshot = self.snapshot(server)
-            health = self._assess(snapshot, now)
+            snapshot, health = self._look(server, now)
             grant = snapshot.grant
             shown[server] = _Shown(
                 status=health.status,
@@ -149,6 +147,30 @@ class Monitor:
             )
         return shown
 
-    def _assess(self, snapshot: Snapshot, now: datetime) -> Health:
+    def _look(self, server: str, now: datetime) -> tuple[Snapshot, Health]:
+        """The facts of a configured server and its health; a bug in them is this server's only."""
         zone = self._zone or now.astimezone().tzinfo
-        return assess(snapshot, now, self._policy, zone=zone)
+        try:
+            snapshot = self.snapshot(server)
+            health = assess(snapshot, now, self._policy, zone=zone)
+        except Exception as error:
+            self._faults.tell(server, error)
+            return Snapshot(), _untold(error, now)
+        self._faults.over(server)
+        return snapshot, health
+
+
+def _unknown(server: str) -> UnknownServer:
+    return UnknownServer(
+        f"There is no server named {server!r}.",
+        next_step="`mcpproxy upstream list` shows the names.",
+    )
+
+
+def _untold(error: Exception, now: datetime) -> Health:
+    """What is shown of a server whose health a bug keeps us from telling."""
+    words = f"Health unknown: a bug of mcpproxy ({type(error).__name__})"
+    connection = Connection(ConnectionState.ERROR, 0, Trouble.CONFIGURATION, words)
+    health = assess(Snapshot(connection=connection), now)
+    detail = f"{words}; the daemon's log has the details, other servers are not concerned"
+    return replace(health, summary="Health unknown", detail=detail, action=Action.VIEW_LOGS.value)
