@@ -57,6 +57,15 @@ async def test_stored_logins_are_shown_for_what_they_are(program: Program) -> No
     assert "mcpproxy auth login ended" in explained
 
 
+async def test_a_stored_login_without_a_server_is_shown_as_not_configured(
+    program: Program,
+) -> None:
+    now = datetime.now(UTC)
+    await store(program, grant("gone", issued_at=now, life=timedelta(hours=1)))
+    (found,) = json.loads(program.run("auth", "status", "-o", "json").out)
+    assert (found["name"], found["configured"], found["authenticated"]) == ("gone", False, True)
+
+
 async def test_looking_shows_no_secret_and_changes_no_byte(program: Program) -> None:
     now = datetime.now(UTC)
     await store(program, ended(now))

@@ -198,6 +198,21 @@ def test_adding_goes_through_the_daemon(daemon: Daemon, world: World, program: P
     assert "taken" in again.err
 
 
+def test_a_kept_login_without_a_server_is_shown_and_can_be_forgotten(
+    daemon: Daemon, world: World, program: Program
+) -> None:
+    world.add_oauth("one")
+    del world.servers["one"]
+    _, line = program.run("auth", "status").out.splitlines()
+    assert line.startswith("one  yes")
+    assert line.endswith("not configured (mcpproxy auth logout one forgets it)")
+    (found,) = json.loads(program.run("auth", "status", "one", "-o", "json").out)
+    assert (found["name"], found["configured"], found["health"]) == ("one", False, None)
+    assert program.run("auth", "logout", "one").code == 0
+    assert program.run("auth", "status").out.splitlines()[1:] == []
+    assert program.run("auth", "status", "one").code == 12
+
+
 def test_logs_are_shown_and_followed(daemon: Daemon, world: World, program: Program) -> None:
     world.add_oauth("one")
     world.lines["one"] = ["first", "\x1b[2Jsecond"]

@@ -120,6 +120,9 @@ class World:
     def grant(self, server: str) -> Grant | None:
         return self.grant_facts.get(server)
 
+    def grants(self) -> Sequence[Grant]:
+        return tuple(self.grant_facts.values())
+
     def woken_at(self) -> datetime | None:
         return None
 

@@ -330,3 +330,15 @@ def test_a_body_that_is_nested_without_end_is_refused(daemon: Daemon) -> None:
         reply = daemon.request("POST", f"/api/v1/{path}", deep)
         assert (reply.status, reply.json["code"]) == (400, "bad_request")
         assert "nested" in reply.json["error"] or "unknown field" in reply.json["error"]
+
+
+def test_a_login_whose_server_is_gone_is_listed_as_not_configured(
+    daemon: Daemon, world: World
+) -> None:
+    assert daemon.request("GET", "/api/v1/servers").json["data"]["kept_logins"] == []
+    del world.servers["github-mcp"]
+    data = daemon.request("GET", "/api/v1/servers").json["data"]
+    (kept,) = data["kept_logins"]
+    assert kept["server"] == "github-mcp"
+    assert kept["oauth"]["next_refresh_at"] == "2026-01-12T14:53:00Z"
+    assert "github-mcp" not in [each["name"] for each in data["servers"]]

@@ -23,7 +23,7 @@ from mcpproxy.storage.connection import Access
 from mcpproxy.storage.engines import Opening, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
 from mcpproxy.web.explain import explain
-from mcpproxy.web.items import server_item
+from mcpproxy.web.items import login_item, server_item
 
 _ABSENT = Connection(
     ConnectionState.DISCONNECTED, trouble=Trouble.NO_DAEMON, error="no daemon is running"
@@ -32,9 +32,21 @@ _ABSENT = Connection(
 
 def servers(options: Globals) -> list[dict[str, Any]]:
     """All configured servers as REST would list them."""
+    found: list[dict[str, Any]] = listing(options)["servers"]
+    return found
+
+
+def listing(options: Globals) -> dict[str, Any]:
+    """Servers and kept logins, as REST would list them."""
     settings, grants = _read(options)
     now = datetime.now(UTC)
-    return [_item(each, grants.get(name), now) for name, each in settings.upstreams.items()]
+    kept = [
+        {"server": name, "oauth": msgspec.to_builtins(login_item(grant, now, settings.refresh))}
+        for name, grant in grants.items()
+        if name not in settings.upstreams
+    ]
+    items = [_item(each, grants.get(name), now) for name, each in settings.upstreams.items()]
+    return {"servers": items, "kept_logins": kept}
 
 
 def server(options: Globals, name: str) -> dict[str, Any]:

@@ -26,3 +26,23 @@ def read_server(options: Globals, name: str) -> dict[str, Any]:
 
         found = server(options, name)
     return found
+
+
+def read_logins(options: Globals) -> list[dict[str, Any]]:
+    """All logins, sorted by name; those whose server is gone have `configured` false."""
+    try:
+        found: dict[str, Any] = options.client().get("/api/v1/servers")
+    except DaemonAbsent:
+        from mcpproxy.cli.offline import listing
+
+        found = listing(options)
+    logins = [
+        {"name": each["name"], "configured": True, **each["oauth"], "health": each["health"]}
+        for each in found["servers"]
+        if each["oauth"] is not None
+    ]
+    logins += [
+        {"name": each["server"], "configured": False, **each["oauth"], "health": None}
+        for each in found["kept_logins"]
+    ]
+    return sorted(logins, key=lambda each: str(each["name"]))

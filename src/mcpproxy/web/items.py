@@ -133,8 +133,13 @@ def oauth_item(
     upstream: Upstream, grant: Grant | None, now: datetime, policy: RefreshPolicy
 ) -> OAuthItem | None:
     """None for servers that have no login and were never configured for one."""
-    if grant is None:
-        return OAuthItem(authenticated=False) if upstream.oauth is not None else None
+    if grant is not None:
+        return login_item(grant, now, policy)
+    return OAuthItem(authenticated=False) if upstream.oauth is not None else None
+
+
+def login_item(grant: Grant, now: datetime, policy: RefreshPolicy) -> OAuthItem:
+    """A stored login, whether its server is configured or not."""
     ended = ending(grant, now)
     run = grant.refusals or grant.failures
     return OAuthItem(

@@ -7,7 +7,7 @@ import click
 from mcpproxy.cli import output
 from mcpproxy.cli.command import define
 from mcpproxy.cli.context import find_globals
-from mcpproxy.cli.servers import read_server, read_servers
+from mcpproxy.cli.servers import read_logins, read_server
 
 
 @define("status", "Show expiry, last and next refresh of the logins.")
@@ -16,12 +16,11 @@ from mcpproxy.cli.servers import read_server, read_servers
 def command(name: str | None, server: str | None) -> None:
     options = find_globals()
     wanted = name or server
-    servers = [read_server(options, wanted)] if wanted else read_servers(options)
-    found = [
-        {"name": each["name"], **each["oauth"], "health": each["health"]}
-        for each in servers
-        if each["oauth"] is not None
-    ]
+    found = read_logins(options)
+    if wanted:
+        found = [each for each in found if each["name"] == wanted]
+        if not found:
+            read_server(options, wanted)  # says so when there is no such server
     if options.format != "table":
         output.show(found, options.format)
         return
@@ -36,5 +35,11 @@ def _row(login: dict[str, Any]) -> tuple[str, ...]:
         login["token_expires_at"] or ("unknown" if login["authenticated"] else "-"),
         login["last_refresh_at"] or "-",
         login["next_refresh_at"] or "-",
-        f"{login['health']['level']} ({login['health']['line']})",
+        _health(login),
     )
+
+
+def _health(login: dict[str, Any]) -> str:
+    if login["health"] is None:
+        return f"not configured (mcpproxy auth logout {login['name']} forgets it)"
+    return f"{login['health']['level']} ({login['health']['line']})"

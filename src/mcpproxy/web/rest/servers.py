@@ -14,6 +14,7 @@ from mcpproxy.web.items import (
     OAuthItem,
     ServerItem,
     ServerStats,
+    login_item,
     oauth_item,
     server_item,
     server_stats,
@@ -26,9 +27,17 @@ MAX_TAIL: Final = 1000
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 
 
+class KeptLogin(msgspec.Struct, frozen=True):
+    """A login that is kept alive although no server of its name is configured any more."""
+
+    server: str
+    oauth: OAuthItem
+
+
 class Servers(msgspec.Struct, frozen=True):
     servers: list[ServerItem]
     stats: ServerStats
+    kept_logins: list[KeptLogin]
 
 
 class AddOAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +105,16 @@ def items(parts: WebParts) -> list[ServerItem]:
     return [_item(parts, upstreams[name]) for name in sorted(upstreams)]
 
 
+def kept_logins(parts: WebParts) -> list[KeptLogin]:
+    """The logins of servers that are not configured, sorted by name."""
+    upstreams, now = parts.directory.upstreams(), parts.clock.now()
+    return [
+        KeptLogin(grant.server, login_item(grant, now, parts.policy))
+        for grant in sorted(parts.grants.grants(), key=lambda each: each.server)
+        if grant.server not in upstreams
+    ]
+
+
 def _item(parts: WebParts, upstream: Upstream) -> ServerItem:
     name = upstream.name
     return server_item(
@@ -110,7 +129,7 @@ def _item(parts: WebParts, upstream: Upstream) -> ServerItem:
 
 async def _list(call: Call[NoBody, NoQuery]) -> Servers:
     found = items(call.parts)
-    return Servers(found, server_stats(found))
+    return Servers(found, server_stats(found), kept_logins(call.parts))
 
 
 async def _inspect(call: Call[NoBody, NoQuery]) -> ServerItem:
