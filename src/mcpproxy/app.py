@@ -20,6 +20,7 @@ from mcpproxy import __version__
 from mcpproxy.checkup import key_check, provider_checks
 from mcpproxy.clock import SystemClock
 from mcpproxy.config.changes import Changes
+from mcpproxy.config.listen import Listen
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
 from mcpproxy.core.errors import McpproxyError
@@ -49,7 +50,7 @@ from mcpproxy.observability.upstream_log import UpstreamLogs
 from mcpproxy.storage.engines import Opening, Vault, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
 from mcpproxy.storage.ownership import DaemonRecord, Ownership
-from mcpproxy.web.address import Listen, socket_path
+from mcpproxy.web.address import socket_path
 from mcpproxy.web.application import build_app
 from mcpproxy.web.callback import LoopbackCallback
 from mcpproxy.web.doctor import Check, local_checks, server_checks

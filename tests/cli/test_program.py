@@ -1,13 +1,8 @@
 """The command line as a whole: exit codes, formats, help, what happens without a daemon."""
 
-import http.server
 import json
 import os
-import socket
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -16,8 +11,6 @@ import pytest
 
 from mcpproxy import __version__
 from mcpproxy.cli.program import COMMANDS, global_options
-from mcpproxy.cli.trust import is_ours, is_private
-from mcpproxy.storage.ownership import DaemonRecord, claim
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import KEY, World
@@ -285,159 +278,6 @@ def test_status_and_doctor_say_where_things_are_and_never_the_key(
         assert "/data/mcp_config.json" in status.out
         assert KEY not in status.out + doctor.out
     assert json.loads(program.run("status", "-o", "json").out)["running"] is True
-
-
-@contextmanager
-def owned(program: Program, listen: str) -> Iterator[None]:
-    """The data dir is a living daemon's that says it listens there."""
-    ownership = claim(program.data_dir)
-    try:
-        ownership.announce(DaemonRecord(os.getpid(), listen, "2026-01-12T14:05:00Z"))
-        yield
-    finally:
-        ownership.release()
-
-
-@contextmanager
-def stranger(status: int = 404) -> Iterator[tuple[str, list[str]]]:
-    """Another program on a port: its address, and the heads of the requests it was sent."""
-    heads: list[str] = []
-
-    class Listening(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heads.append(str(self.headers))
-            self.send_error(status)
-
-        do_GET = do_POST
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening) as other:
-        thread = threading.Thread(target=other.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{other.server_address[1]}", heads
-        other.shutdown()
-        thread.join()
-
-
-def test_the_daemon_is_reached_over_tcp_with_the_key_when_there_is_no_socket(
-    world: World, program: Program
-) -> None:
-    world.add_oauth("one")
-    with Daemon(world) as daemon:
-        listen = f"127.0.0.1:{daemon.port}"
-        program.configure(json.dumps({"listen": listen, "api_key": KEY}))
-        with owned(program, listen):
-            assert program.run("upstream", "restart", "one").code == 0
-            program.configure(json.dumps({"listen": listen, "api_key": "wrong-key-of-some-length"}))
-            refused = program.run("upstream", "restart", "one")
-    assert refused.code == 1
-    assert "not the API key" in refused.err
-
-
-def test_who_sits_on_the_port_of_no_daemon_gets_no_key(program: Program) -> None:
-    with stranger() as (listen, heads):
-        program.configure(json.dumps({"listen": listen, "api_key": KEY}))
-        ran = program.run("upstream", "restart", "one")
-    assert heads == []
-    assert ran.code == 1
-    assert "mcpproxy serve" in ran.err
-
-
-def test_a_socket_that_others_could_have_made_gets_no_key(program: Program) -> None:
-    program.configure(json.dumps({"api_key": KEY}))
-    path = program.data_dir / "mcpproxy.sock"
-    assert is_private(path, program.data_dir)
-    program.data_dir.chmod(0o777)
-    assert not is_private(path, program.data_dir)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen()
-        listening.setblocking(False)
-        assert program.run("upstream", "restart", "one").code == 1
-        with pytest.raises(BlockingIOError):
-            listening.accept()
-
-
-def test_a_daemon_that_fails_is_not_an_absent_one(program: Program) -> None:
-    with stranger(status=500) as (listen, _):
-        program.configure(json.dumps({"listen": listen, "mcpServers": []}))
-        with owned(program, listen):
-            ran = program.run("upstream", "restart", "one")
-            listed = program.run("upstream", "list", "-o", "json")
-    assert (ran.code, listed.code) == (1, 1)
-    assert "HTTP 500" in ran.err
-    assert "no daemon runs" not in ran.err + listed.err
-    assert "HTTP 500" in json.loads(listed.out)["error"]["message"]
-
-
-def test_a_port_is_ours_only_while_this_user_listens_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        assert is_ours(port)
-    assert not is_ours(port)
-
-
-def test_another_program_on_our_port_is_told_apart(program: Program) -> None:
-    with stranger() as (listen, _):
-        program.configure(json.dumps({"listen": listen}))
-        with owned(program, listen):
-            ran = program.run("upstream", "restart", "one")
-    assert ran.code == 1
-    assert "not mcpproxy" in ran.err
-
-
-@pytest.mark.parametrize("words", ["version", "upstream list", "upstream list -o json", "--help"])
-def test_output_that_cannot_be_written_is_an_error_in_one_line(
-    program: Program, words: str
-) -> None:
-    program.configure('{"mcpServers": []}')
-    done = redirected(program, f"{words} >/dev/full")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-2:] == [
-        "Error: The output cannot be written: No space left on device",
-        "Next: Free some space, or write it somewhere else.",
-    ]
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_error(program: Program, closed: str) -> None:
-    done = redirected(program, f"version {closed}")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert redirected(program, f"upstream inspect nobody {closed}").returncode == 12
-
-
-def redirected(program: Program, words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", f"{' '.join(program.command())} {words}"],
-        capture_output=True, text=True, env=program.environment(), check=False, timeout=30,
-    )  # fmt: skip
-
-
-def test_arguments_nested_without_end_are_refused(program: Program) -> None:
-    deep = "[" * 50_000
-    ran = program.run("tools", "call", "x:y", deep)
-    assert (ran.code, ran.out) == (2, "")
-    assert "nested" in ran.err
-    piped = program.run("-o", "json", "tools", "call", "x:y", "-", stdin=deep)
-    assert (piped.code, json.loads(piped.out)["error"]["code"]) == (2, "usage")
-
-
-def test_words_that_are_no_utf_8_are_searched_for_all_the_same(
-    daemon: Daemon, program: Program
-) -> None:
-    assert redirected(program, "tools search $'\\xff'").returncode == 0
-
-
-@pytest.mark.parametrize("words", [("",), (" ",), ("", " ")])
-def test_a_search_for_nothing_is_refused(program: Program, words: tuple[str, ...]) -> None:
-    ran = program.run("tools", "search", *words)
-    assert (ran.code, ran.out) == (2, "")
-    assert "words" in ran.err
-    as_json = program.run("tools", "search", *words, "-o", "json")
-    assert json.loads(as_json.out)["error"]["exit_code"] == 2
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

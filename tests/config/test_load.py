@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mcpproxy.config.listen import Listen
 from mcpproxy.config.load import load
-from mcpproxy.config.settings import ListenAddress, RoutingMode
+from mcpproxy.config.settings import RoutingMode
 from mcpproxy.core.model import OAuthConfig, Secret, Transport
 from mcpproxy.core.policy import DEFAULT_POLICY
 from tests.config.files import KEY, loaded, location, problem, problems, with_servers
@@ -15,7 +16,7 @@ from tests.config.files import KEY, loaded, location, problem, problems, with_se
 
 def test_the_smallest_file_has_the_defaults(tmp_path: Path) -> None:
     settings = loaded(tmp_path, f'{{"api_key": "{KEY}"}}')
-    assert settings.listen == ListenAddress("127.0.0.1", 8080)
+    assert settings.listen == Listen("127.0.0.1", 8080)
     assert settings.api_key == Secret(KEY)
     assert settings.require_mcp_auth is True
     assert settings.routing_mode is RoutingMode.RETRIEVE_TOOLS
@@ -275,7 +276,7 @@ def test_a_file_without_a_key_is_refused_when_nobody_gives_one(tmp_path: Path) -
 def test_what_overrides_the_file_wins(tmp_path: Path) -> None:
     there = location(tmp_path, FULL)._replace(listen="[::1]:7", log_level="trace", api_key="k")
     settings = load(there, {})
-    assert settings.listen == ListenAddress("::1", 7)
+    assert settings.listen == Listen("::1", 7)
     assert str(settings.listen) == "[::1]:7"
     assert settings.log.level == "trace"
     assert settings.api_key == Secret("k")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mcpproxy.web.address import Listen
+from mcpproxy.config.listen import Listen
 from mcpproxy.web.application import build_app
 from mcpproxy.web.parts import WebParts
 from mcpproxy.web.server import WebServer

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mcpproxy.config.listen import Listen
 from mcpproxy.core.errors import NotPermitted, PortInUse, UsageError
-from mcpproxy.web.address import MAX_SOCKET_PATH, Listen, parse_listen, socket_path
+from mcpproxy.web.address import MAX_SOCKET_PATH, socket_path
 from mcpproxy.web.application import build_app
 from mcpproxy.web.listeners import bind_tcp, bind_unix, port_holder
 from mcpproxy.web.server import Tls, WebServer, refuse_exposure
@@ -17,27 +18,6 @@ from tests.web.daemon import Daemon
 from tests.web.stubs import World, web_parts
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.mark.parametrize(
-    ("text", "listen"),
-    [
-        ("127.0.0.1:8080", Listen("127.0.0.1", 8080)),
-        ("localhost:1", Listen("localhost", 1)),
-        ("[::1]:8080", Listen("::1", 8080)),
-        (":8081", Listen("127.0.0.1", 8081)),
-        ("8082", Listen("127.0.0.1", 8082)),
-        (" 127.0.0.1:0 ", Listen("127.0.0.1", 0)),
-    ],
-)
-def test_addresses_are_read_in_the_forms_people_write(text: str, listen: Listen) -> None:
-    assert parse_listen(text) == listen
-
-
-@pytest.mark.parametrize("text", ["", "x", "127.0.0.1", "h:70000", "h:-1", "::1:80", "h:8o", "h:²"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not an address"):
-        parse_listen(text)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from mcpproxy.cli import wire
 from mcpproxy.cli.trust import is_ours, is_private
+from mcpproxy.config.listen import Listen, read_listen
 from mcpproxy.config.locate import Reach
 from mcpproxy.core import errors
 from mcpproxy.core.errors import McpproxyError, NotReady
 from mcpproxy.core.text import escape_lines
 from mcpproxy.storage.ownership import find_daemon
-from mcpproxy.web.address import Listen, parse_listen, socket_path
+from mcpproxy.web.address import socket_path
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 60.0
@@ -139,9 +140,9 @@ class Client:
                 next_step="Start one: mcpproxy serve",
             )
         if self._record.listen:
-            return parse_listen(self._record.listen)
+            return read_listen(self._record.listen)
         # Nothing is noted yet while a daemon starts, nor ever on a read-only disk.
-        listen = parse_listen(self._listen)
+        listen = read_listen(self._listen)
         if not is_ours(listen.port):
             raise DaemonAbsent(
                 f"The mcpproxy daemon on {self._data_dir} does not say yet where it listens.",

@@ -11,15 +11,15 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from mcpproxy.config import rules, upstreams
+from mcpproxy.config import upstreams
 from mcpproxy.config.jsonc import Json, Node, parse, position
+from mcpproxy.config.listen import read_listen
 from mcpproxy.config.locate import Location, read_text, stamp
 from mcpproxy.config.problems import problems, warnings
 from mcpproxy.config.references import Lookup, References
 from mcpproxy.config.schema import ALIASES, FileModel
 from mcpproxy.config.settings import (
     KeySourceName,
-    ListenAddress,
     LogLevel,
     LogSettings,
     OutboundSettings,
@@ -27,7 +27,7 @@ from mcpproxy.config.settings import (
     Settings,
 )
 from mcpproxy.config.text import unusable, unusable_in_server
-from mcpproxy.core.errors import ConfigError, UsageError
+from mcpproxy.core.errors import ConfigError
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 
@@ -91,16 +91,6 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     return _settings(model, location, Secret(api_key), configured, policy, said)
 
 
-def _listen(location: Location, model: FileModel) -> ListenAddress:
-    """Where the daemon listens. Raises UsageError for what flag or environment say."""
-    try:
-        return rules.parse_listen(location.listen or model.listen)
-    except ValueError as error:
-        raise UsageError(
-            f'"{location.listen}" is not an address to listen on', next_step=f"write {error}"
-        ) from None
-
-
 def _settings(
     model: FileModel,
     location: Location,
@@ -115,7 +105,7 @@ def _settings(
         config_path=location.config_path,
         data_dir=location.data_dir,
         api_key=api_key,
-        listen=_listen(location, model),
+        listen=read_listen(location.listen or model.listen),
         require_mcp_auth=model.require_mcp_auth,
         routing_mode=RoutingMode(model.routing_mode),
         database_url=Secret(model.database_url) if model.database_url else None,

@@ -9,8 +9,6 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from mcpproxy.config.settings import ListenAddress
-
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 NAME_RULE: Final = "lower-case letters, digits, - and _, starting with a letter or digit, up to 63"
 
@@ -84,17 +82,6 @@ def is_near(host: str) -> bool:
     except ValueError:
         return host == "localhost" or "." not in host or host.endswith(_PRIVATE_SUFFIXES)
     return address.is_loopback or address.is_private or address.is_link_local
-
-
-def parse_listen(text: str) -> ListenAddress:
-    """`HOST:PORT`, `[IPv6]:PORT` or `:PORT` (loopback). Raises ValueError."""
-    host, colon, port = text.strip().rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError('HOST:PORT, such as "127.0.0.1:8080"')
-    if re.search(r"[\s/@]", host):
-        raise ValueError('HOST:PORT, such as "127.0.0.1:8080"')
-    return ListenAddress(host, int(port))
 
 
 def check_extra_params(params: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mcpproxy.config import rules
 from mcpproxy.config.durations import parse_duration, parse_positive
+from mcpproxy.config.listen import parse_listen
 from mcpproxy.config.references import is_unresolved
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -200,7 +201,7 @@ class FileModel(_Model):
     @field_validator("listen")
     @classmethod
     def _listen(cls, value: str) -> str:
-        rules.parse_listen(value)
+        parse_listen(value)
         return value
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from mcpproxy.config.listen import DEFAULT_LISTEN, Listen
 from mcpproxy.config.locate import Stamp
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
@@ -35,18 +36,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARN = "warn"
     ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Host and port; port 0 asks the system for a free one."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +73,7 @@ class Settings:
     config_path: Path
     data_dir: Path
     api_key: Secret
-    listen: ListenAddress = ListenAddress()
+    listen: Listen = DEFAULT_LISTEN
     require_mcp_auth: bool = True
     routing_mode: RoutingMode = RoutingMode.RETRIEVE_TOOLS
     database_url: Secret | None = None

@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
+from mcpproxy.config.listen import Listen
 from mcpproxy.core.errors import CallbackPortBusy, LoginError, NotPermitted, PortInUse, UsageError
-from mcpproxy.web.address import Listen
 from mcpproxy.web.guard import is_loopback
 from mcpproxy.web.listeners import QuietServer, bind_tcp, serving
 from mcpproxy.web.peers import PeerCheckedProtocol

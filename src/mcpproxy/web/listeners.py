@@ -19,8 +19,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mcpproxy.config.listen import Listen
 from mcpproxy.core.errors import NotPermitted, PortInUse, UsageError
-from mcpproxy.web.address import Listen
 
 BACKLOG: Final = 1024
 DISK_TAKES_NOTHING: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})

@@ -16,8 +16,8 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from mcpproxy.config.listen import Listen
 from mcpproxy.core.errors import UsageError
-from mcpproxy.web.address import Listen
 from mcpproxy.web.guard import is_loopback
 from mcpproxy.web.listeners import QuietServer, bind_tcp, bind_unix, serving
 from mcpproxy.web.peers import PeerCheckedProtocol

@@ -11,10 +11,10 @@ import click
 
 from mcpproxy.cli.command import define
 from mcpproxy.cli.context import Globals, find_globals
+from mcpproxy.config.listen import read_listen
 from mcpproxy.gateway.bridge import Bridge
 from mcpproxy.gateway.local_http import Daemon
 from mcpproxy.storage.ownership import find_daemon
-from mcpproxy.web.address import parse_listen
 
 
 @define("stdio", "Bridge stdin and stdout to the daemon, for MCP clients that start a program.")
@@ -35,7 +35,7 @@ def _find(options: Globals, path: str) -> Daemon | None:
     record = find_daemon(reach.location.data_dir)
     if record is None or not record.listen:
         return None
-    listen = parse_listen(record.listen)
+    listen = read_listen(record.listen)
     return Daemon(listen.host, listen.port, reach.api_key, record.socket or None, path)
 
 
