@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from mcpproxy.core.errors import (
     ConfigError,
-    LoginError,
     LoginRequired,
     StoreTrouble,
+    UnknownLogin,
     UpstreamUnavailable,
 )
 from mcpproxy.core.model import (
@@ -222,12 +222,12 @@ class World:
             if f"state=s-{flow.server}" in redirect and flow.outcome is None:
                 self.settle(flow.server, "succeeded", message="Logged in.")
                 return self.flows[flow.flow_id]
-        raise LoginError("This login is not known here.", next_step="Begin again.")
+        raise UnknownLogin("This login is not known here.", next_step="Begin again.")
 
     async def wait(self, flow_id: str, timeout: timedelta) -> LoginFlow:
         flow = self.flows.get(flow_id)
         if flow is None:
-            raise LoginError("This login is not known here.", next_step="Begin again.")
+            raise UnknownLogin("This login is not known here.", next_step="Begin again.")
         if flow.outcome is None:
             try:
                 async with asyncio.timeout(timeout.total_seconds()):

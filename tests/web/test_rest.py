@@ -205,7 +205,7 @@ def test_a_watcher_is_told_as_soon_as_there_is_an_outcome(daemon: Daemon, world:
 def test_a_redirect_of_no_login_is_an_error_of_its_own(daemon: Daemon) -> None:
     body = {"redirect_url": "http://127.0.0.1/?code=c&state=unknown"}
     reply = daemon.request("POST", "/api/v1/logins/finish", body)
-    assert (reply.status, reply.json["code"]) == (502, "login_failed")
+    assert (reply.status, reply.json["code"]) == (404, "unknown_login")
     assert "unknown" not in reply.json["error"]
 
 
@@ -342,3 +342,9 @@ def test_a_login_whose_server_is_gone_is_listed_as_not_configured(
     assert kept["server"] == "github-mcp"
     assert kept["oauth"]["next_refresh_at"] == "2026-01-12T14:53:00Z"
     assert "github-mcp" not in [each["name"] for each in data["servers"]]
+
+
+def test_a_login_that_nobody_knows_is_404(daemon: Daemon) -> None:
+    watched = daemon.request("GET", "/api/v1/logins/nothing")
+    assert (watched.status, watched.json["code"]) == (404, "unknown_login")
+    assert watched.json["next_step"]

@@ -17,6 +17,7 @@ McpproxyError
 ├── LoginError            1   a login that did not come about
 │   ├── LoginDenied            the person or the provider said no
 │   ├── LoginTimedOut          nobody finished it in time
+│   ├── UnknownLogin           no login waits under that flow
 │   ├── CallbackPortBusy  2   the redirect cannot be listened for
 │   ├── DiscoveryFailed        no usable authorization server was found
 │   └── RegistrationFailed     the provider does not take us as a client
@@ -170,6 +171,13 @@ class LoginDenied(LoginError):
 
 class LoginTimedOut(LoginError):
     code = "login_timed_out"
+
+
+class UnknownLogin(LoginError):
+    """No login waits under this flow or state; it may have ended."""
+
+    code = "unknown_login"
+    http_status = 404
 
 
 class CallbackPortBusy(LoginError):

@@ -19,6 +19,7 @@ from mcpproxy.core.errors import (
     LoginTimedOut,
     McpproxyError,
     StoreError,
+    UnknownLogin,
     UnknownServer,
 )
 from mcpproxy.core.model import Grant, PendingLogin, Upstream
@@ -141,7 +142,7 @@ class PendingLogins:
     async def wait(self, flow_id: str, timeout: timedelta) -> LoginFlow:
         flow = self._flows.get(flow_id)
         if flow is None:
-            raise LoginError(
+            raise UnknownLogin(
                 "This login is not known here (any more).",
                 next_step="Start it again with `mcpproxy auth login NAME`.",
             )
@@ -243,7 +244,7 @@ class PendingLogins:
         state = _state(redirect)
         login = await self._tools.store.take_login(state) if state else None
         if login is None:
-            raise LoginError(
+            raise UnknownLogin(
                 "This redirect belongs to no login that is waiting: it was used before, it "
                 "expired, or it is not whole.",
                 next_step="Paste the whole address from the browser, or start the login again.",
