@@ -73,7 +73,7 @@ test: lint unit e2e ## Everything: lint, unit, contract, simulation, end to end
 	@$(BIN)/python scripts/test-summary test-results/unit.xml test-results/e2e.xml
 
 .PHONY: unit
-unit: dev system ## Unit, contract and simulation tests
+unit: dev system peers ## Unit, contract and simulation tests
 	$(BIN)/pytest --ignore=tests/e2e -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 

@@ -231,3 +231,8 @@ async def until(fact: Callable[[], object], *, within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not fact():  # noqa: ASYNC110 - a fact of the code under test, not an event of ours
             await asyncio.sleep(0.05)
+
+
+async def one_refresh(bench: Bench) -> None:
+    tools = bench.tools("p0")
+    await Refresh(tools, NAME, lambda grant: plan(grant, bench.clock.now())).run()

@@ -8,29 +8,21 @@ import pytest
 
 from mcpproxy.core.errors import LoginRequired, RefreshPending, StoreTrouble, UnknownServer
 from mcpproxy.core.events import TokenRejected
-from mcpproxy.core.lifecycle import evolve, plan
-from mcpproxy.core.model import Phase, Secret
+from mcpproxy.core.lifecycle import evolve
+from mcpproxy.core.model import Secret
 from mcpproxy.core.notices import (
     LoginLost,
-    RefreshAttempted,
-    RefreshFailedNotice,
-    RefreshScheduled,
-    RefreshSucceeded,
-    RetryScheduled,
     StoreTroubled,
     Woke,
 )
-from mcpproxy.custody.refresh import Refresh
 from tests.builders import SERVER_URL, a_token_set
 from tests.custody.bench import (
     HOUR,
     NAME,
-    NO_ANSWER,
     SECOND,
     UNREACHABLE,
     Bench,
     error_reply,
-    tokens_reply,
     until,
     virtually,
 )
@@ -320,216 +312,3 @@ async def test_asking_for_what_has_no_login_says_so() -> None:
         manager = await bench.start()
         with pytest.raises(UnknownServer, match="no login"):
             await manager.refresh_now("nobody")
-
-
-# --- a store in trouble -------------------------------------------------------------------------
-
-
-@virtually
-async def test_nothing_is_sent_while_its_intent_cannot_be_written() -> None:
-    async with Bench() as bench:
-        bench.store(age=0.9 * HOUR)
-        bench.disk.is_full = True
-        manager = await bench.start()
-        await asyncio.sleep(120)
-        assert bench.endpoint.presented == []
-        assert manager.store_trouble() is StoreTrouble.FULL
-        assert await manager.token(NAME, SERVER_URL) == Secret("access-1"), "served from memory"
-        bench.disk.is_full = False
-        await until(lambda: bench.stored.generation == 2, within=11)
-        assert manager.store_trouble() is None
-
-
-@virtually
-async def test_an_answer_in_the_hand_is_stored_as_soon_as_the_disk_takes_it() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-
-        def fill() -> None:
-            bench.disk.is_full = True
-
-        bench.endpoint.on_send = fill
-        manager = await bench.start()
-        await until(lambda: bench.endpoint.presented)
-        await asyncio.sleep(30)
-        assert manager.peek(NAME, SERVER_URL) is None, "what is not stored is not used"
-        bench.disk.is_full = False
-        await until(lambda: bench.stored.generation == 2, within=1.0)
-        assert bench.endpoint.presented == ["refresh-1"]
-
-
-@virtually
-async def test_a_401_on_a_full_disk_is_told_as_pending() -> None:
-    async with Bench() as bench:
-        grant = bench.store()
-        manager = await bench.start()
-        bench.disk.is_full = True
-        with pytest.raises(RefreshPending, match="disk is full"):
-            await manager.challenged(NAME, SERVER_URL, grant.tokens.access_token)
-
-
-# --- stopping -----------------------------------------------------------------------------------
-
-
-@virtually
-async def test_stopping_waits_for_what_was_sent() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.endpoint.gate = asyncio.Event()
-        manager = await bench.start()
-        await until(lambda: bench.endpoint.presented)
-        stopping = asyncio.create_task(manager.stop())
-        await asyncio.sleep(5)
-        assert not stopping.done()
-        bench.endpoint.gate.set()
-        await stopping
-        assert bench.stored.tokens.refresh_token == Secret("refresh-2")
-
-
-@virtually
-async def test_stopping_waits_no_longer_than_an_attempt_may_take() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.endpoint.gate = asyncio.Event()
-        manager = await bench.start()
-        await until(lambda: bench.endpoint.presented)
-        before = bench.clock.elapsed()
-        await manager.stop()
-        assert bench.clock.elapsed() - before <= 25 * SECOND
-
-
-@virtually
-async def test_what_was_not_sent_yet_is_called_off_when_stopping() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.sending_allowed = False
-        manager = await bench.start()
-        await until(lambda: bench.stored.failures)
-        await manager.stop()
-        assert bench.endpoint.presented == []
-        failures = bench.stored.failures
-        assert failures is not None
-        assert "stopping" in failures.failure.detail
-
-
-# --- what is told -------------------------------------------------------------------------------
-
-
-@virtually
-async def test_success_is_told_once_and_only_when_it_is_stored() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-
-        def not_before(grant: object) -> None:
-            if bench.stored.generation == 1:
-                assert bench.notices.of(RefreshSucceeded) == []
-
-        bench.disk.before_save = not_before
-        await bench.start()
-        await until(lambda: bench.stored.generation == 2)
-        await asyncio.sleep(5)
-        (attempted,) = bench.notices.of(RefreshAttempted)
-        (succeeded,) = bench.notices.of(RefreshSucceeded)
-        (scheduled,) = bench.notices.of(RefreshScheduled)
-        assert (attempted.generation, attempted.retry) == (1, 0)
-        assert (succeeded.attempt_id, succeeded.generation) == (attempted.attempt_id, 2)
-        assert succeeded.expires_at == bench.stored.tokens.expires_at
-        assert scheduled.at == bench.stored.tokens.issued_at + timedelta(minutes=48)
-        assert bench.notices.of(RefreshFailedNotice) == []
-
-
-@virtually
-async def test_a_failure_is_told_with_its_retry() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.endpoint.replies = [error_reply("temporarily_unavailable", 503), tokens_reply(2)]
-        await bench.start()
-        await until(lambda: bench.stored.generation == 2)
-        (failed,) = bench.notices.of(RefreshFailedNotice)
-        (retry,) = bench.notices.of(RetryScheduled)
-        assert failed.failure.status == 503
-        assert (retry.retry, retry.failure) == (1, failed.failure)
-        first, second = bench.notices.of(RefreshAttempted)
-        assert (first.retry, second.retry) == (0, 1)
-
-
-@virtually
-async def test_a_lost_answer_is_asked_for_again_within_the_replay_window() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.endpoint.replies = [NO_ANSWER, tokens_reply(2)]
-        await bench.start()
-        before = bench.clock.elapsed()
-        await until(lambda: bench.stored.generation == 2)
-        assert 10 * SECOND <= bench.clock.elapsed() - before <= 12 * SECOND
-        assert bench.endpoint.presented == ["refresh-1", "refresh-1"]
-
-
-# --- what others wrote --------------------------------------------------------------------------
-
-
-@virtually
-async def test_a_logout_elsewhere_is_noticed_within_half_a_minute() -> None:
-    async with Bench() as bench:
-        bench.store()
-        manager = await bench.start()
-        del bench.world.grants[NAME]
-        await until(lambda: manager.grant(NAME) is None, within=31)
-
-
-@virtually
-async def test_a_login_made_here_counts_even_after_the_clock_was_set_back() -> None:
-    async with Bench() as bench:
-        old = bench.store()
-        manager = await bench.start()
-        bench.clock.step(-5 * HOUR)
-        new = replace(old, login_id="login-2", logged_in_at=bench.clock.now())
-        manager.adopt(bench.put(new))
-        assert manager.grant(NAME) == new
-
-
-@virtually
-async def test_a_login_made_elsewhere_counts_soon_even_after_the_clock_was_set_back() -> None:
-    async with Bench() as bench:
-        old = bench.store()
-        manager = await bench.start()
-        bench.clock.step(-5 * HOUR)
-        tokens = a_token_set(number=9, issued_at=bench.clock.now())
-        new = replace(old, login_id="login-2", logged_in_at=bench.clock.now(), tokens=tokens)
-        bench.put(new)
-        await until(lambda: manager.peek(NAME, SERVER_URL) == Secret("access-9"), within=95)
-
-
-@virtually
-async def test_a_vault_that_was_put_back_from_a_backup_is_believed_soon() -> None:
-    async with Bench() as bench:
-        backup = bench.store()
-        bench.put(replace(backup, revision=40, tokens=a_token_set(number=8)))
-        manager = await bench.start()
-        bench.put(backup)
-        await until(lambda: manager.grant(NAME) == backup, within=95)
-
-
-@virtually
-async def test_an_attempt_that_a_dead_process_left_is_taken_over_at_the_start() -> None:
-    async with Bench() as bench:
-        bench.store(age=2 * HOUR)
-        bench.endpoint.gate = asyncio.Event()
-        dead = asyncio.create_task(_one_refresh(bench))
-        await until(lambda: bench.endpoint.presented)
-        dead.cancel()
-        bench.dead.add("p0")
-        bench.endpoint.gate = None
-        attempt = bench.stored.attempt
-        assert attempt is not None
-        assert attempt.phase is Phase.SENDING
-        await bench.start()
-        await until(lambda: bench.stored.generation == 2)
-        assert bench.endpoint.presented == ["refresh-1", "refresh-1"]
-        (failed,) = bench.notices.of(RefreshFailedNotice)
-        assert failed.attempt_id == attempt.attempt_id
-
-
-async def _one_refresh(bench: Bench) -> None:
-    tools = bench.tools("p0")
-    await Refresh(tools, NAME, lambda grant: plan(grant, bench.clock.now())).run()

@@ -168,6 +168,8 @@ async def test_a_call_to_an_upstream_that_is_down_tries_at_once() -> None:
     server = Scripted(answer)
     async with scripted(server) as url, running(Upstream("up", url=url), limits=slow) as site:
         await until(lambda: server.count("initialize") >= 12)
+        # Between two attempts: one that is under way would bring its 503 to the call.
+        await until(lambda: site.gateway.connection("up").retry_at is not None)
         down["is"] = False
         assert "content" in await call(site)
 
