@@ -13,11 +13,12 @@ from urllib.parse import parse_qs
 
 from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
+from mcpproxy.core.lifecycle import plan
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
 from mcpproxy.core.notices import Notice
 from mcpproxy.core.policy import DEFAULT_POLICY
 from mcpproxy.custody.journal import Journal
-from mcpproxy.custody.refresh import RefreshTools
+from mcpproxy.custody.refresh import Refresh, RefreshTools
 from mcpproxy.custody.refresh_manager import TICK, RefreshManager
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.storage.holder import Holder
