@@ -10,7 +10,6 @@ McpproxyError
 ├── NotReady             10   nothing is wrong, it only is not there yet
 ├── StoreError            1   the vault
 │   ├── StoreUnavailable       busy, full, read-only, failing
-│   ├── StoreLocked       3   another process holds it
 │   ├── StoreCorrupt           not a database any more
 │   ├── SchemaTooNew           written by a newer program
 │   └── WrongKey               the key does not open what is stored
@@ -138,11 +137,6 @@ class StoreUnavailable(StoreError):
     ) -> None:
         super().__init__(message, next_step=next_step)
         self.trouble = trouble
-
-
-class StoreLocked(StoreError):
-    code = "store_locked"
-    exit_code = 3
 
 
 class StoreCorrupt(StoreError):
