@@ -36,7 +36,7 @@ from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
-from mcpproxy.network import NetworkWatch
+from mcpproxy.network.watch import NetworkWatch
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
@@ -60,8 +60,6 @@ from mcpproxy.web.server import WebServer
 
 LOG_DIRECTORY: Final = "logs"
 ATTEMPT_ID_BYTES: Final = 9
-NETWORK_LOOK_S: Final = 2.0
-"""A look takes microseconds; two seconds are sooner than a person tries again."""
 
 OWNER: Final = Caller("owner")
 """Whoever has the API key: the guard lets nobody else through."""
@@ -303,10 +301,9 @@ class App:
                 self._redactor.learn(*grant_secrets(grant))
 
     async def _watch_network(self, rooms: Rooms) -> None:
-        watch = NetworkWatch()
-        while True:
-            await asyncio.sleep(NETWORK_LOOK_S)
-            if watch.look():
+        async with NetworkWatch() as watch:
+            while True:
+                await watch.fresh()
                 rooms.manager.network_changed()
                 self._bus.publish(Woke("network", timedelta(0)))
 
