@@ -23,9 +23,9 @@ from mcpproxy.config.changes import Changes
 from mcpproxy.config.listen import Listen
 from mcpproxy.config.locate import Location
 from mcpproxy.config.settings import Settings
+from mcpproxy.core.connection import ConnectionState
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.health import rfc3339
-from mcpproxy.core.model import ConnectionState
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
@@ -186,7 +186,7 @@ class App:
     def _build_manager(self, vault: Vault, provider: TokenEndpoint) -> RefreshManager:
         return RefreshManager(
             RefreshTools(
-                journal=Journal(vault.store),
+                journal=Journal(vault.store, self._clock, self._bus),
                 lease=vault.lease,
                 provider=provider,
                 clock=self._clock,

@@ -13,7 +13,8 @@ from mcpproxy.core.errors import StoreError
 from mcpproxy.core.health import countdown
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import Grant
-from mcpproxy.core.ports import Clock, HttpSender
+from mcpproxy.core.ports import Clock
+from mcpproxy.core.provider_ports import HttpSender
 from mcpproxy.web.doctor import Check, CheckState
 
 MAX_SKEW: Final = timedelta(minutes=1)

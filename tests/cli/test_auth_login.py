@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpproxy.core.model import Connection, ConnectionState, Trouble, Upstream
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
+from mcpproxy.core.model import Upstream
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import World

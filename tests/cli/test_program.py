@@ -11,6 +11,8 @@ import pytest
 
 from mcpproxy import __version__
 from mcpproxy.cli.program import COMMANDS, global_options
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
+from mcpproxy.core.model import Upstream
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import KEY, World
@@ -248,8 +250,6 @@ def test_tools_are_listed_searched_and_called(
 def test_preflight_says_by_its_exit_code_whether_to_go_on(
     daemon: Daemon, world: World, program: Program
 ) -> None:
-    from mcpproxy.core.model import Connection, ConnectionState, Trouble, Upstream
-
     world.add_oauth("good")
     for name, state, trouble in (
         ("soon", ConnectionState.CONNECTING, None),

@@ -11,14 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mcpproxy.core.model import (
-    Connection,
-    ConnectionState,
-    FailureKind,
-    FailureRun,
-    RefreshFailure,
-    Refusals,
-)
+from mcpproxy.core.connection import Connection, ConnectionState
+from mcpproxy.core.model import FailureKind, FailureRun, RefreshFailure, Refusals
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import World
@@ -103,7 +97,7 @@ def test_a_servers_words_cannot_command_the_terminal(
     hostile = "\x1b[2J\x1b]8;;http://x\x07\x9b31m\u202etxt\u200b\r\nfake  connected"
     world.grant_facts.clear()
     world.connection_facts["evil"] = Connection(ConnectionState.ERROR, error=hostile)
-    from mcpproxy.core.model import Trouble
+    from mcpproxy.core.connection import Trouble
 
     world.connection_facts["evil"] = Connection(
         ConnectionState.ERROR, trouble=Trouble.NETWORK, error=hostile

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from mcpproxy.core.events import AttemptBegan, RefreshFailed
-from mcpproxy.core.lifecycle import evolve
+from mcpproxy.core.evolution import evolve
 from mcpproxy.core.model import FailureKind, Grant
 from tests.builders import NOW, a_failure, an_attempt
 

@@ -6,13 +6,13 @@ from mcpproxy.core.events import (
     TokenRejected,
     TokensIssued,
 )
+from mcpproxy.core.evolution import evolve
 from mcpproxy.core.lifecycle import (
     AwaitLogin,
     RefreshNow,
     Rest,
     WaitUntil,
     ending,
-    evolve,
     is_usable,
     plan,
 )

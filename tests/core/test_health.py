@@ -7,18 +7,12 @@ from datetime import UTC, timedelta, timezone
 import pytest
 
 from mcpproxy.core.causes import CAUSES, Level
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.events import TokenRejected
+from mcpproxy.core.evolution import evolve
 from mcpproxy.core.health import Snapshot, assess, countdown, rfc3339, time_of_day
-from mcpproxy.core.lifecycle import evolve
-from mcpproxy.core.model import (
-    Connection,
-    ConnectionState,
-    FailureKind,
-    FailureRun,
-    Refusals,
-    Trouble,
-)
+from mcpproxy.core.model import FailureKind, FailureRun, Refusals
 from tests.builders import NOW, a_failure, a_grant, a_token_set
 
 SECOND = timedelta(seconds=1)

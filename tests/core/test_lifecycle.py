@@ -19,16 +19,17 @@ from mcpproxy.core.events import (
     TokensIssued,
     VariantLearned,
 )
+from mcpproxy.core.evolution import evolve
 from mcpproxy.core.lifecycle import (
     Plan,
     RefreshNow,
     Rest,
     WaitUntil,
     ending,
-    evolve,
     plan,
 )
 from mcpproxy.core.model import FailureKind, Phase, RefreshCause, Secret, Variant
+from mcpproxy.core.policy import DEFAULT_POLICY
 from tests.builders import NOW, a_failure, a_grant, a_token_set, an_attempt
 from tests.core.attempts import HOUR, SECOND, fail
 
@@ -52,9 +53,29 @@ def test_a_refresh_that_was_slept_through_is_due_at_once() -> None:
 
 def test_a_token_of_unknown_life_rests_until_somebody_refuses_it() -> None:
     grant = a_grant(tokens=a_token_set(life=None))
-    assert plan(grant, NOW + 1000 * HOUR) == Rest()
+    assert due_in(plan(grant, NOW + HOUR)) == DEFAULT_POLICY.keep_alive.total_seconds()
     rejected = evolve(grant, TokenRejected(grant.tokens.access_token.fingerprint, NOW))
     assert plan(rejected, NOW + HOUR) == RefreshNow(RefreshCause.CHALLENGED)
+
+
+def test_a_token_of_unknown_life_that_cannot_be_refreshed_is_left_alone() -> None:
+    grant = a_grant(tokens=replace(a_token_set(life=None), refresh_token=None))
+    assert plan(grant, NOW + 1000 * HOUR) == Rest()
+
+
+def test_no_login_goes_without_a_refresh_for_longer_than_a_week() -> None:
+    year = a_grant(tokens=a_token_set(life=8766 * HOUR))
+    assert due_in(plan(year, NOW + HOUR)) == timedelta(days=7).total_seconds()
+
+
+def test_a_provider_that_ends_idle_logins_sooner_is_asked_sooner() -> None:
+    okta = a_grant(tokens=a_token_set(life=8766 * HOUR), issuer="https://acme.okta.com/oauth2")
+    assert due_in(plan(okta, NOW + HOUR)) == pytest.approx(timedelta(days=7 / 3).total_seconds())
+
+
+def test_a_refresh_token_that_ends_before_its_access_token_is_used_in_time() -> None:
+    tokens = replace(a_token_set(life=24 * HOUR), refresh_expires_at=NOW + HOUR)
+    assert due_in(plan(a_grant(tokens=tokens), NOW)) == 1800
 
 
 def test_a_five_second_token_is_not_refreshed_more_often_than_every_ten_seconds() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.lifecycle import plan
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
 from mcpproxy.core.notices import Notice
@@ -126,11 +127,13 @@ class Disk(MemoryStore):
         self._read()
         return await super().load_grants()
 
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
+    async def save_grant(
+        self, grant: Grant, *, expected_revision: int | None, line: LedgerLine | None = None
+    ) -> bool:
         self.before_save(grant)
         if self.is_full:
             raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
-        return await super().save_grant(grant, expected_revision=expected_revision)
+        return await super().save_grant(grant, expected_revision=expected_revision, line=line)
 
     def _read(self) -> None:
         if self.is_unreadable:
@@ -174,6 +177,9 @@ class Bench:
         for manager in self._managers:
             await manager.stop()
 
+    def journal(self) -> Journal:
+        return Journal(self.disk, self.clock, self.notices)
+
     def tools(self, name: str = "p1") -> RefreshTools:
         holder = Holder("boot", "pids", 1, "", name)
         lease = MemoryLease(
@@ -183,7 +189,7 @@ class Bench:
             is_alive=lambda other: other.instance not in self.dead,
         )
         return RefreshTools(
-            journal=Journal(self.disk),
+            journal=self.journal(),
             lease=lease,
             provider=TokenEndpoint(self.endpoint, self.clock),
             clock=self.clock,

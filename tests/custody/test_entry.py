@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mcpproxy.core.events import RefreshFailed
-from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, evolve
+from mcpproxy.core.evolution import evolve
+from mcpproxy.core.lifecycle import RefreshNow, WaitUntil
 from mcpproxy.core.model import FailureKind
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
 from mcpproxy.core.policy import DEFAULT_POLICY

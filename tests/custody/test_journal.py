@@ -14,7 +14,7 @@ from mcpproxy.core.errors import (
 )
 from mcpproxy.core.events import AttemptBegan, RefreshFailed, TokensIssued
 from mcpproxy.core.model import Secret
-from mcpproxy.custody.journal import MAX_READ_LAG, Journal, Superseded
+from mcpproxy.custody.journal import MAX_READ_LAG, Superseded
 from tests.builders import a_failure, a_token_set, an_attempt
 from tests.custody.bench import Bench, virtually
 
@@ -22,7 +22,7 @@ from tests.custody.bench import Bench, virtually
 @virtually
 async def test_an_intent_is_written_once_or_not_at_all() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         first = await journal.try_append(grant, AttemptBegan(an_attempt(1)))
         second = await journal.try_append(grant, AttemptBegan(an_attempt(2)))
         assert first is not None
@@ -34,7 +34,7 @@ async def test_an_intent_is_written_once_or_not_at_all() -> None:
 @virtually
 async def test_an_outcome_is_stored_on_whatever_the_facts_are_by_now() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         begun = await journal.append(grant, AttemptBegan(an_attempt(1)))
         bench.put(replace(begun, rejections=1, revision=begun.revision + 1))
         stored = await journal.append(
@@ -48,7 +48,7 @@ async def test_an_outcome_is_stored_on_whatever_the_facts_are_by_now() -> None:
 @virtually
 async def test_nothing_is_written_onto_another_login() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         another = bench.put(replace(grant, login_id="login-2"))
         late = TokensIssued("attempt-1", 1, a_token_set(number=2), bench.clock.now())
         with pytest.raises(Superseded):
@@ -59,7 +59,7 @@ async def test_nothing_is_written_onto_another_login() -> None:
 @virtually
 async def test_nothing_comes_back_after_a_logout() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         bench.world.grants.clear()
         late = TokensIssued("attempt-1", 1, a_token_set(number=2), bench.clock.now())
         with pytest.raises(Superseded):
@@ -70,7 +70,7 @@ async def test_nothing_comes_back_after_a_logout() -> None:
 @virtually
 async def test_a_full_disk_is_told_of_an_intent_but_outlasted_with_tokens_in_the_hand() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         bench.disk.is_full = True
         with pytest.raises(StoreUnavailable):
             await journal.try_append(grant, AttemptBegan(an_attempt(1)))
@@ -87,7 +87,7 @@ async def test_a_full_disk_is_told_of_an_intent_but_outlasted_with_tokens_in_the
 async def test_a_lagging_read_is_waited_out() -> None:
     """The store takes only what was made of its newest facts; a replica may not show them yet."""
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         newest = bench.put(replace(grant, revision=3))
         lagging = replace(grant, revision=2)
         bench.disk.load_grant = _once(lagging, bench.disk.load_grant)  # type: ignore[method-assign]
@@ -115,7 +115,7 @@ async def test_whatever_ails_the_store_an_outcome_is_offered_until_it_is_taken(
         raise error
 
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         tokens = TokensIssued("a", grant.generation, a_token_set(number=2), bench.clock.now())
         with monkeypatch.context() as patch:
             patch.setattr(bench.disk, "save_grant", refuse)
@@ -130,7 +130,7 @@ async def test_whatever_ails_the_store_an_outcome_is_offered_until_it_is_taken(
 @virtually
 async def test_a_vault_that_was_put_back_is_believed_after_a_minute() -> None:
     async with Bench() as bench:
-        grant, journal = bench.store(), Journal(bench.disk)
+        grant, journal = bench.store(), bench.journal()
         ahead = replace(grant, revision=grant.revision + 5)
         began = bench.clock.elapsed()
         stored = await journal.append(ahead, AttemptBegan(an_attempt(1)))

@@ -8,7 +8,7 @@ import pytest
 
 from mcpproxy.core.errors import LoginRequired, RefreshPending, StoreTrouble, UnknownServer
 from mcpproxy.core.events import TokenRejected
-from mcpproxy.core.lifecycle import evolve
+from mcpproxy.core.evolution import evolve
 from mcpproxy.core.model import Secret
 from mcpproxy.core.notices import (
     LoginLost,

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from mcpproxy.core.model import Trouble
+from mcpproxy.core.connection import Trouble
 from tests.gateway.world import Site, until
 
 TIMEOUT = timedelta(seconds=10)

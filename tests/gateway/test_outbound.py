@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mcpproxy.core.model import Secret, Trouble, Upstream
+from mcpproxy.core.connection import Trouble
+from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.transports.outbound import Outbound
 from tests.gateway.hostile import Scripted
 from tests.gateway.world import running, serving, until, without_lifespan

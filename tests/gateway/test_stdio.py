@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from mcpproxy.core.connection import ConnectionState, Trouble
 from mcpproxy.core.errors import UpstreamError
-from mcpproxy.core.model import ConnectionState, Secret, Trouble, Upstream
+from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.transports.process import safe_environment
 from tests.gateway.world import Site, running, until
 from tests.peers.process import ROOT

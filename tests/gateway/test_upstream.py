@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mcpproxy.core.connection import ConnectionState, Trouble
 from mcpproxy.core.errors import UpstreamError
-from mcpproxy.core.model import ConnectionState, Secret, Trouble, Upstream
+from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.limits import GatewayLimits
 from tests.gateway.calls import call, failing
 from tests.gateway.hostile import Raw, Scripted, Seen, scripted

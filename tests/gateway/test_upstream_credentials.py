@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mcpproxy.core.connection import ConnectionState, Trouble
 from mcpproxy.core.errors import LoginRequired, RefreshPending, UpstreamError
-from mcpproxy.core.model import ConnectionState, Secret, Trouble, Upstream
+from mcpproxy.core.model import Secret, Upstream
 from tests.gateway.calls import TIMEOUT, call, failing
 from tests.gateway.hostile import TOOL, Raw, Scripted, Seen, scripted
 from tests.gateway.world import running

@@ -10,8 +10,9 @@ from typing import Any
 
 import uvicorn
 
+from mcpproxy.core.connection import ConnectionState
 from mcpproxy.core.health import Health, Snapshot, assess
-from mcpproxy.core.model import ConnectionState, Secret, Upstream
+from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.notices import Notice, ToolCalled
 from mcpproxy.core.ports import TokenSource
 from mcpproxy.gateway.access import Caller

@@ -4,7 +4,7 @@ import json
 
 from mcpproxy.core.http import HttpReply
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
-from mcpproxy.core.ports import Issued, RefreshOutcome
+from mcpproxy.core.provider_ports import Issued, RefreshOutcome
 from mcpproxy.oauth.answer import pack
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from tests.oauth.made import GRANT, NOW, FixedClock, Network, answer

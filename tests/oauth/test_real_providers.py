@@ -16,7 +16,7 @@ from mcpproxy.core.model import (
     Secret,
     Upstream,
 )
-from mcpproxy.core.ports import Issued, RefreshOutcome
+from mcpproxy.core.provider_ports import Issued, RefreshOutcome
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.token_endpoint import TokenEndpoint

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mcpproxy.core.model import FailureKind, Secret
-from mcpproxy.core.ports import Issued
+from mcpproxy.core.provider_ports import Issued
 from mcpproxy.oauth.answer import pack
 from tests.oauth.made import GRANT, NOW, answer
 from tests.oauth.readings import (

@@ -6,7 +6,7 @@ import pytest
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.model import FailureKind, RefreshFailure, Secret
-from mcpproxy.core.ports import Issued
+from mcpproxy.core.provider_ports import Issued
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from tests.oauth.made import GRANT, ISSUER, NOW, FixedClock, Network, answer, nothing
 

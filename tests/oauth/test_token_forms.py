@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from mcpproxy.core.model import AuthMethod, Grant, Secret, Variant
-from mcpproxy.core.ports import OtherVariant
+from mcpproxy.core.provider_ports import OtherVariant
 from mcpproxy.oauth.token import refresh_request
 from tests.oauth.made import GRANT, SECRET_CLIENT, answer
 from tests.oauth.readings import TRANSIENT, failed, oauth, read

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mcpproxy.core.http import HttpReply
 from mcpproxy.core.model import FailureKind, RefreshFailure, Secret, Variant
-from mcpproxy.core.ports import Issued
+from mcpproxy.core.provider_ports import Issued
 from tests.oauth.made import GRANT, NOW, answer
 from tests.oauth.readings import ENDPOINT, REFUSED, TRANSIENT, UNKNOWN, WHOLE, failed, read
 

@@ -8,15 +8,9 @@ from typing import Any
 
 import pytest
 
+from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.errors import UnknownServer
-from mcpproxy.core.model import (
-    Connection,
-    ConnectionState,
-    FailureKind,
-    FailureRun,
-    RefreshFailure,
-    Upstream,
-)
+from mcpproxy.core.model import FailureKind, FailureRun, RefreshFailure, Upstream
 from mcpproxy.core.notices import Notice, ServersChanged
 from mcpproxy.observability.bus import Event
 from mcpproxy.web.parts import WebParts

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.errors import (
     ConfigError,
     LoginRequired,
@@ -18,8 +19,6 @@ from mcpproxy.core.errors import (
 )
 from mcpproxy.core.model import (
     ClientRegistration,
-    Connection,
-    ConnectionState,
     Grant,
     RegistrationSource,
     Secret,

@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.model import (
     Attempt,
-    Connection,
-    ConnectionState,
     FailureKind,
     FailureRun,
     Grant,

@@ -16,9 +16,10 @@ from mcpproxy.cli.context import Globals, note
 from mcpproxy.clock import SystemClock
 from mcpproxy.config.load import load
 from mcpproxy.config.settings import Settings
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreError, UnknownServer
 from mcpproxy.core.health import Health, Snapshot, assess
-from mcpproxy.core.model import Connection, ConnectionState, Grant, Secret, Trouble, Upstream
+from mcpproxy.core.model import Grant, Secret, Upstream
 from mcpproxy.storage.connection import Access
 from mcpproxy.storage.engines import Opening, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES

@@ -145,6 +145,15 @@ class RefreshModel(_Model):
     retry_after_cap: Duration | None = Field(
         default=None, description="Longest Retry-After that is obeyed"
     )
+    keep_alive: Wait | None = Field(
+        default=None, description="Longest time that a login goes without a refresh"
+    )
+    pace: float | None = Field(
+        default=None, gt=0, strict=False, description="Most attempts a second at one provider"
+    )
+    in_flight: int | None = Field(
+        default=None, ge=1, description="Most attempts at once at one provider"
+    )
 
 
 class OutboundModel(_Model):

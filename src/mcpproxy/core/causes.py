@@ -108,6 +108,14 @@ CAUSES: Final = (
         Action.LOGIN,
     ),
     Cause(
+        "credentials_refused",
+        Level.UNHEALTHY,
+        "Client credentials refused by provider: {error}",
+        "Client credentials refused by provider",
+        "{error}; the configured client id, secret or key is not (or no longer) accepted",
+        Action.SET_SECRET,
+    ),
+    Cause(
         "login_required",
         Level.UNHEALTHY,
         "Not logged in - login required",
@@ -225,6 +233,13 @@ CAUSES: Final = (
         "Cannot connect",
         "{error}; next try at {at}",
         Action.RETRY,
+    ),
+    Cause(
+        "grant_ends",
+        Level.DEGRADED,
+        "Login ends at {clock}; log in again before",
+        "Login ends soon",
+        "It works until {at}: {error}. Log in again before then",
     ),
     Cause("connecting", Level.DEGRADED, "Connecting", "Connecting", "", Action.NONE),
     Cause(

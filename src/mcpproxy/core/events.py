@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from mcpproxy.core.model import Attempt, RefreshFailure, Secret, TokenSet, Variant
+from mcpproxy.core.model import (
+    Attempt,
+    ClientRegistration,
+    RefreshFailure,
+    Secret,
+    TokenSet,
+    Variant,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,30 @@ class TokenAccepted:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class RepairBegan:
+    """The client or the endpoint is about to be looked after; written first, so that a crash
+    cannot make it happen again and again.
+    """
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRenewed:
+    """The provider gave us a working registration in the place of the one it refused."""
+
+    client: ClientRegistration
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointMoved:
+    """The issuer names another token endpoint now."""
+
+    token_endpoint: str
+    revocation_endpoint: str | None
+
+
 GrantEvent = (
     AttemptBegan
     | SendingBegan
@@ -89,4 +120,7 @@ GrantEvent = (
     | AttemptOrphaned
     | TokenRejected
     | TokenAccepted
+    | RepairBegan
+    | ClientRenewed
+    | EndpointMoved
 )

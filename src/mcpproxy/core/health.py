@@ -9,23 +9,26 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from mcpproxy.core.causes import CAUSE_BY_NAME, RANK, Cause, Level
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreTrouble
-from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, offered_again_at, plan
-from mcpproxy.core.model import (
-    Connection,
-    ConnectionState,
-    FailureKind,
-    Grant,
-    Trouble,
-    Verdict,
+from mcpproxy.core.lifecycle import (
+    RefreshNow,
+    WaitUntil,
+    can_refresh,
+    ending,
+    offered_again_at,
+    plan,
 )
+from mcpproxy.core.model import FailureKind, Grant, Verdict
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
+from mcpproxy.core.prediction import predicted_end
 
 _ENDING_CAUSE: Final = {
     Verdict.PROVIDER_ENDED: "grant_ended",
     Verdict.LOST_IN_TRANSIT: "grant_lost_in_transit",
     Verdict.CLIENT_ENDED: "client_ended",
     Verdict.NO_REFRESH_TOKEN: "no_refresh_token",
+    Verdict.CREDENTIALS_REFUSED: "credentials_refused",
 }
 _TROUBLE_CAUSE: Final = {
     Trouble.NETWORK: "unreachable",
@@ -37,6 +40,9 @@ _TROUBLE_CAUSE: Final = {
     Trouble.UPSTREAM: "unreachable",
     Trouble.NO_DAEMON: "daemon_absent",
 }
+
+WARN_BEFORE: Final = timedelta(days=3)
+"""How long before a login's predicted end its health says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +161,12 @@ def _grant_names(
         yield "token_rejected", Facts(at=max(again, now))
     if not alive:
         yield "refreshing", Facts()
-    if grant.tokens.refresh_token is None:
+    end = predicted_end(grant)
+    if end is not None and end.at - now < WARN_BEFORE:
+        yield "grant_ends", Facts(at=end.at, error=end.because)
+    if not can_refresh(grant):
         yield "no_refresh_scheduled", Facts(at=grant.tokens.expires_at)
-    elif isinstance(step, WaitUntil | RefreshNow):
+    elif grant.tokens.expires_at is not None and isinstance(step, WaitUntil | RefreshNow):
         yield "refresh_scheduled", Facts(at=next_at)
     else:
         yield "refresh_on_demand", Facts()

@@ -1,36 +1,21 @@
-"""A grant's life: `evolve` folds what happened into facts, `plan` derives what is due from them.
+"""A grant's life: what is due from its facts, whether it is over, whether its token is usable.
 
 Law: level-triggered. Nothing here remembers that something was scheduled, so nothing can be
 forgotten: a lost timer, a restart or a night of sleep delays a refresh but never loses it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final
 
-from mcpproxy.core.events import (
-    AnswerArrived,
-    AttemptBegan,
-    AttemptOrphaned,
-    GrantEvent,
-    RefreshFailed,
-    SendingBegan,
-    TokenAccepted,
-    TokenRejected,
-    TokensIssued,
-    VariantLearned,
-)
 from mcpproxy.core.model import (
     Ending,
     FailureKind,
     FailureRun,
     Grant,
-    Phase,
+    GrantType,
     RefreshCause,
-    RefreshFailure,
     Refusals,
-    Secret,
-    TokenSet,
     Verdict,
 )
 from mcpproxy.core.policy import (
@@ -40,15 +25,10 @@ from mcpproxy.core.policy import (
     is_alive,
     refresh_at,
 )
-
-MAX_SPARES: Final = 4
-"""Answers that came too late to be current; more than a few at once cannot happen sanely."""
+from mcpproxy.core.providers import keep_alive
 
 MAX_REFUSALS: Final = 3
 """The refusal, its confirmation and one quiet probe: then the provider is left in peace."""
-
-MAX_WINDOWS: Final = 3
-"""How often for one token a lost answer shortens the waits again."""
 
 MAX_REJECTIONS: Final = 3
 """Refusals by the upstream, spread over half a minute, after which a token that cannot be
@@ -90,37 +70,6 @@ class AwaitLogin:
 Plan = RefreshNow | WaitUntil | Rest | AwaitLogin
 
 
-def evolve(grant: Grant, event: GrantEvent) -> Grant:
-    """The grant's facts after `event`. An event of a superseded attempt changes nothing, except
-    that tokens it brought are kept as spares.
-    """
-    match event:
-        case AttemptBegan(attempt):
-            return replace(grant, attempt=attempt, last_begun_at=attempt.begun_at)
-        case SendingBegan(attempt_id):
-            return _with_attempt(grant, attempt_id, phase=Phase.SENDING)
-        case AnswerArrived(attempt_id, answer):
-            return _with_attempt(grant, attempt_id, answer=answer)
-        case TokensIssued():
-            return _issued(grant, event)
-        case RefreshFailed(attempt_id, failure, at):
-            return _failed(grant, failure, at) if _is_current(grant, attempt_id) else grant
-        case VariantLearned(attempt_id, variant, _):
-            if not _is_current(grant, attempt_id):
-                return grant
-            return replace(grant, variant=variant, attempt=None)
-        case AttemptOrphaned(attempt_id, at):
-            return _orphaned(grant, at) if _is_current(grant, attempt_id) else grant
-        case TokenRejected(fingerprint, at):
-            return _rejected(grant, fingerprint, at)
-        case TokenAccepted(fingerprint):
-            if fingerprint != grant.tokens.access_token.fingerprint:
-                return grant
-            return replace(grant, rejected=None, rejected_at=None, rejections=0)
-        case _:
-            assert_never(event)
-
-
 def plan(
     grant: Grant,
     now: datetime,
@@ -137,7 +86,7 @@ def plan(
     """
     if grant.attempt is not None:
         return RefreshNow(RefreshCause.RECOVERY)
-    if grant.tokens.refresh_token is None:
+    if not can_refresh(grant):
         return Rest() if ending(grant, now) is None else AwaitLogin()
     due = _due(grant, now, policy, woken_at)
     if due is None:
@@ -152,6 +101,12 @@ def plan(
     return RefreshNow(cause) if at <= now else WaitUntil(at, cause)
 
 
+def can_refresh(grant: Grant) -> bool:
+    """Whether new tokens can be had without a person."""
+    credentials = grant.grant_type is GrantType.CLIENT_CREDENTIALS
+    return credentials or grant.tokens.refresh_token is not None
+
+
 def ending(grant: Grant, now: datetime) -> Ending | None:
     """Who ended this login, if anybody did: the provider's refusal, confirmed, or standing
     while the access token is dead too. None while there is hope.
@@ -161,12 +116,14 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
         if refusals.count < 2 and is_alive(grant.tokens, now):
             return None
         code = refusals.failure.code or refusals.failure.detail
+        if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+            return Ending(Verdict.CREDENTIALS_REFUSED, refusals.begun_at, code)
         if code in CLIENT_ERRORS:
             return Ending(Verdict.CLIENT_ENDED, refusals.begun_at, code)
         lost = grant.unanswered > 0
         verdict = Verdict.LOST_IN_TRANSIT if lost else Verdict.PROVIDER_ENDED
         return Ending(verdict, refusals.begun_at, code)
-    if grant.tokens.refresh_token is not None:
+    if can_refresh(grant):
         return None
     missing = "the provider issued no refresh token"
     if not is_alive(grant.tokens, now):
@@ -188,7 +145,7 @@ def is_usable(grant: Grant, now: datetime, policy: RefreshPolicy = DEFAULT_POLIC
         return False
     if grant.rejected is None or grant.rejected_at is None:
         return True
-    stuck = grant.tokens.refresh_token is None or grant.failures or grant.refusals
+    stuck = not can_refresh(grant) or grant.failures or grant.refusals
     if grant.rejected_at > now + CLOCK_SLACK:
         return bool(stuck)
     return bool(stuck) and now >= offered_again_at(grant, grant.rejected_at, policy)
@@ -209,7 +166,7 @@ def _due(
     refusals = grant.refusals
     if refusals is not None:
         if refusals.count >= MAX_REFUSALS:
-            return None
+            return _next_application(grant, refusals, policy)
         if refusals.count == 1:
             at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
         else:
@@ -222,14 +179,39 @@ def _due(
         return retry_at, RefreshCause.RESEND if resend else RefreshCause.RETRY
     if grant.rejected is not None:
         return _challenge_at(grant, now, policy), RefreshCause.CHALLENGED
-    scheduled_at = refresh_at(grant.tokens, policy)
-    if scheduled_at is None:
+    scheduled_at = scheduled(grant, policy)
+    if scheduled_at == NEVER:
         return NEVER, RefreshCause.SCHEDULED
     if grant.tokens.issued_at > now + CLOCK_SLACK:
         return now, RefreshCause.SCHEDULED
     return scheduled_at, RefreshCause.SCHEDULED if is_alive(
         grant.tokens, now
     ) else RefreshCause.EXPIRED
+
+
+def scheduled(grant: Grant, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime:
+    """When this token set is to be refreshed if nothing happens: at 80 % of the access token's
+    life, and early enough that neither the refresh token nor the provider's patience with an
+    idle login ends before. NEVER: when the upstream refuses it.
+    """
+    tokens = grant.tokens
+    at = refresh_at(tokens, policy) or NEVER
+    if tokens.refresh_token is None:
+        return at
+    if tokens.refresh_expires_at is not None and tokens.refresh_expires_at > tokens.issued_at:
+        at = min(at, tokens.issued_at + (tokens.refresh_expires_at - tokens.issued_at) / 2)
+    return min(at, tokens.issued_at + keep_alive(grant.issuer, policy))
+
+
+def _next_application(
+    grant: Grant, refusals: Refusals, policy: RefreshPolicy
+) -> tuple[datetime, RefreshCause] | None:
+    """A refused login waits for its person; refused credentials may be allowed again by whoever
+    looks after the provider, so they are offered once an hour.
+    """
+    if grant.grant_type is not GrantType.CLIENT_CREDENTIALS:
+        return None
+    return refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
 
 
 def _retry_at(
@@ -250,116 +232,6 @@ def _challenge_at(grant: Grant, now: datetime, policy: RefreshPolicy) -> datetim
     if grant.rejections < 2 or begun_at is None or begun_at > now + CLOCK_SLACK:
         return now
     return begun_at + calculate_backoff(grant.rejections - 2, policy)
-
-
-def _issued(grant: Grant, event: TokensIssued) -> Grant:
-    attempt = None if _is_current(grant, event.attempt_id) else grant.attempt
-    if event.generation != grant.generation:
-        known = (grant.tokens, *grant.spares)
-        if any(tokens.access_token == event.tokens.access_token for tokens in known):
-            return replace(grant, attempt=attempt)
-        spares = (event.tokens, *grant.spares)[:MAX_SPARES]
-        return replace(grant, spares=spares, attempt=attempt)
-    return replace(
-        _with_tokens(grant, event.tokens),
-        refreshed_at=event.at,
-        refresh_count=grant.refresh_count + 1,
-        attempt=attempt,
-    )
-
-
-def _with_tokens(grant: Grant, tokens: TokenSet) -> Grant:
-    """The next generation. What the answer leaves out stays as it was (RFC 6749 section 6)."""
-    kept = replace(
-        tokens,
-        refresh_token=tokens.refresh_token or grant.tokens.refresh_token,
-        scope=tokens.scope or grant.tokens.scope,
-    )
-    return replace(
-        grant,
-        tokens=kept,
-        generation=grant.generation + 1,
-        failures=None,
-        refusals=None,
-        unanswered=0,
-        rejected=None,
-        rejected_at=None,
-    )
-
-
-def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
-    if grant.attempt is not None and grant.attempt.generation != grant.generation:
-        # A sibling's late answer moved the generation on: this says nothing of the new token.
-        return replace(grant, attempt=None)
-    begun_at = grant.attempt.begun_at if grant.attempt else at
-    if failure.kind is FailureKind.REFUSED:
-        if grant.spares:
-            promoted = replace(grant, spares=grant.spares[1:], attempt=None)
-            return _with_tokens(promoted, grant.spares[0])
-        past = grant.refusals
-        refusals = Refusals(
-            count=past.count + 1 if past else 1,
-            first_at=past.first_at if past else begun_at,
-            begun_at=begun_at,
-            failure=failure,
-        )
-        return replace(grant, refusals=refusals, failures=None, attempt=None)
-    unknown = failure.kind is FailureKind.UNKNOWN
-    run = None if unknown and _opens_a_window(grant) else grant.failures
-    failures = FailureRun(
-        count=run.count + 1 if run else 1,
-        first_at=run.first_at if run else begun_at,
-        begun_at=begun_at,
-        failure=failure,
-    )
-    return replace(
-        grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
-    )
-
-
-def _opens_a_window(grant: Grant) -> bool:
-    """Whether an answer lost now begins the ladder anew: the provider's replay window may be open
-    from this moment, whatever an outage before had stretched the waits to. Not for ever: a
-    provider that keeps breaking off is not to be asked every few seconds.
-    """
-    past = grant.failures
-    is_first = past is None or past.failure.kind is not FailureKind.UNKNOWN
-    return is_first and grant.unanswered < MAX_WINDOWS
-
-
-def _rejected(grant: Grant, fingerprint: str, at: datetime) -> Grant:
-    """A burst of calls that are refused together is one rejection."""
-    if fingerprint != grant.tokens.access_token.fingerprint:
-        return grant
-    last = grant.rejected_at if grant.rejected is not None else None
-    if last is not None and last <= at < offered_again_at(grant, last):
-        return grant
-    return replace(grant, rejected=fingerprint, rejected_at=at, rejections=grant.rejections + 1)
-
-
-def _orphaned(grant: Grant, at: datetime) -> Grant:
-    attempt = grant.attempt
-    if attempt is None or attempt.phase is Phase.CONNECTING:
-        detail = "the process stopped before the request was sent"
-        return _failed(grant, RefreshFailure(FailureKind.NOT_SENT, detail), at)
-    detail = "the process stopped while the answer was under way"
-    return _failed(grant, RefreshFailure(FailureKind.UNKNOWN, detail), at)
-
-
-def _with_attempt(
-    grant: Grant, attempt_id: str, *, phase: Phase | None = None, answer: Secret | None = None
-) -> Grant:
-    attempt = grant.attempt
-    if attempt is None or attempt.attempt_id != attempt_id:
-        return grant
-    changed = replace(
-        attempt, phase=phase or attempt.phase, answer=answer if answer else attempt.answer
-    )
-    return replace(grant, attempt=changed)
-
-
-def _is_current(grant: Grant, attempt_id: str) -> bool:
-    return grant.attempt is not None and grant.attempt.attempt_id == attempt_id
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NoReturn
 
@@ -59,9 +59,23 @@ class Transport(StrEnum):
     STDIO = "stdio"
 
 
+class GrantType(StrEnum):
+    """How tokens are come by: a person in a browser (the default), a person at another device
+    (RFC 8628), or nobody: the client's own credentials (RFC 6749 section 4.4).
+    """
+
+    AUTHORIZATION_CODE = "authorization_code"
+    DEVICE_CODE = "device_code"
+    CLIENT_CREDENTIALS = "client_credentials"
+
+
 @dataclass(frozen=True, slots=True)
 class OAuthConfig:
-    """What a person configured about an upstream's OAuth; everything else is discovered."""
+    """What a person configured about an upstream's OAuth; everything else is discovered.
+
+    `private_key` is a PEM text for `private_key_jwt` (RFC 7523), `key_id` its `kid` and
+    `signing_alg` its JWS algorithm, chosen from the key when None.
+    """
 
     client_id: str | None = None
     client_secret: Secret | None = None
@@ -69,6 +83,10 @@ class OAuthConfig:
     redirect_uri: str | None = None
     client_metadata_url: str | None = None
     extra_params: Mapping[str, str] = field(default_factory=dict)
+    grant_type: GrantType = GrantType.AUTHORIZATION_CODE
+    private_key: Secret | None = None
+    key_id: str | None = None
+    signing_alg: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +140,9 @@ class ClientRegistration:
     secret_expires_at: datetime | None = None
     registration_uri: str | None = None
     registration_token: Secret | None = None
+    private_key: Secret | None = None
+    key_id: str | None = None
+    signing_alg: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +150,7 @@ class TokenSet:
     """What one answer of a token endpoint gave us (RFC 6749 section 5.1).
 
     `expires_at` is None when the provider did not say, or said nonsense: then only a 401 tells.
+    `refresh_expires_at` is what some providers say of the refresh token beside it.
     """
 
     access_token: Secret
@@ -137,6 +159,7 @@ class TokenSet:
     expires_at: datetime | None
     scope: str | None = None
     token_type: str = "Bearer"  # noqa: S105 - RFC 6750's name
+    refresh_expires_at: datetime | None = None
 
 
 class Phase(StrEnum):
@@ -228,6 +251,7 @@ class Verdict(StrEnum):
     LOST_IN_TRANSIT = "lost_in_transit"
     CLIENT_ENDED = "client_ended"
     NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a verdict's name
+    CREDENTIALS_REFUSED = "credentials_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +272,27 @@ class Variant(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What the provider's answers showed of it during this login.
+
+    `rotates`: a refresh brings a new refresh token. `usual_life` is an access token's, seen
+    `steady` times in a row. `ends_at`: the lives shrink towards this moment.
+    """
+
+    rotates: bool | None = None
+    usual_life: timedelta | None = None
+    steady: int = 0
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """One login at one provider for one upstream, with all a refresh needs and nothing else.
 
     `generation` counts the token sets since the login and fences every save; `revision` counts
     the saves of this record, for compare-and-swap. `spares` are token sets from answers that
     came too late to be current: never thrown away while they might be the live ones.
+    `repair_tried_at` is when the client or the endpoint was last looked after (see `repair`).
     """
 
     server: str
@@ -281,13 +320,31 @@ class Grant:
     rejected_at: datetime | None = None
     rejections: int = 0
     spares: tuple[TokenSet, ...] = ()
+    grant_type: GrantType = GrantType.AUTHORIZATION_CODE
+    learned: Learned = Learned()
+    repair_tried_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCode:
+    """What the provider gave for a login at another device (RFC 8628 section 3.2).
+
+    `interval` is the least time between two polls.
+    """
+
+    device_code: Secret
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None
+    interval: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
     """A login between its authorization request and its code; sealed as a whole.
 
-    `state` finds it again; single use; `expires_at` bounds it.
+    `state` finds it again; single use; `expires_at` bounds it. With a `device` there is no
+    redirect: the token endpoint is polled.
     """
 
     flow_id: str
@@ -307,37 +364,4 @@ class PendingLogin:
     scope: str | None = None
     revocation_endpoint: str | None = None
     answer: Secret | None = None
-
-
-class ConnectionState(StrEnum):
-    """What the pool knows of its connection to an upstream."""
-
-    CONNECTED = "connected"
-    CONNECTING = "connecting"
-    DISCONNECTED = "disconnected"
-    ERROR = "error"
-
-
-class Trouble(StrEnum):
-    """Why a connection is not there, as far as it matters to what a person should do."""
-
-    NETWORK = "network"
-    LOGIN_NEEDED = "login_needed"
-    REJECTED = "rejected"
-    NOT_MCP = "not_mcp"
-    COMMAND = "command"
-    CONFIGURATION = "configuration"
-    UPSTREAM = "upstream"
-    NO_DAEMON = "no_daemon"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The facts about one upstream's connection, as the gateway knows them."""
-
-    state: ConnectionState = ConnectionState.DISCONNECTED
-    tool_count: int = 0
-    trouble: Trouble | None = None
-    error: str | None = None
-    retry_at: datetime | None = None
-    since: datetime | None = None
+    device: DeviceCode | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import RefreshCause, RefreshFailure
 
 
@@ -120,6 +121,15 @@ class LoginLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerWritten:
+    """A line joined the ledger."""
+
+    NAME: ClassVar[str] = "oauth.ledger"
+    server: str
+    line: LedgerLine
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCalled:
     """One tool call went through the gateway. `outcome` is ok, error or unavailable."""
 
@@ -166,6 +176,7 @@ Notice = (
     | LoginFailed
     | LoggedOut
     | LoginLost
+    | LedgerWritten
     | ToolCalled
     | Woke
     | ConfigReloaded

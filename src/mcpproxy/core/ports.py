@@ -9,19 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import StoreError, StoreTrouble
-from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import (
-    ClientRegistration,
-    Connection,
-    Grant,
-    PendingLogin,
-    RefreshFailure,
-    Secret,
-    TokenSet,
-    Upstream,
-    Variant,
-)
+from mcpproxy.core.ledger import LedgerLine
+from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret, Upstream
 from mcpproxy.core.notices import Notice
 
 
@@ -64,9 +55,12 @@ class Store(Protocol):
     def damaged(self) -> Mapping[str, StoreError]:
         """The servers whose current grant the last `load_grants` could not open, and why."""
 
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
+    async def save_grant(
+        self, grant: Grant, *, expected_revision: int | None, line: LedgerLine | None = None
+    ) -> bool:
         """Compare-and-swap: store `grant` if the stored revision is `expected_revision` (None:
         if no grant is stored). The stored revision becomes `grant.revision`. False: it moved.
+        `line` joins the ledger in the same step, or not at all.
 
         A generation never goes back within one login_id, and a save never crosses from one
         login_id to another (that is `replace_grant`'s): such a save answers False.
@@ -77,11 +71,17 @@ class Store(Protocol):
         the pending login it was made from (flow_id is its login_id) is gone, all in one step.
 
         Told of a login that was made current before, it only forgets the pending one: an old
-        answer never takes the place of what has been refreshed since.
+        answer never takes the place of what has been refreshed since. A login that takes its
+        place leaves its line in the ledger.
         """
 
-    async def forget_grant(self, server: str) -> None:
-        """The person logged out: the grant and what was set aside of it are erased."""
+    async def forget_grant(self, server: str, *, line: LedgerLine | None = None) -> None:
+        """The person logged out: the grant and what was set aside of it are erased. The ledger
+        stays, with `line` at its end.
+        """
+
+    async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
+        """The last `limit` lines about this server, oldest first. MAX_LEDGER are kept."""
 
     async def load_registration(self, issuer: str, redirect_uri: str) -> ClientRegistration | None:
         """Our client at this issuer, made for this redirect URI."""
@@ -132,81 +132,6 @@ class Lease(Protocol):
         """Give it back if it is still ours; otherwise nothing."""
 
 
-# --- OAuth --------------------------------------------------------------------------------
-
-
-class HttpSender(Protocol):
-    """One HTTP exchange for OAuth: a fresh connection, no redirects, no retry, bounded size."""
-
-    async def exchange(
-        self,
-        request: HttpRequest,
-        *,
-        before_send: Callable[[], Awaitable[None]] | None = None,
-    ) -> HttpReply | NoReply:
-        """Connect, finish TLS, await `before_send`, send, read.
-
-        NoReply(NOT_SENT) when nothing of the request can have left (also when `before_send`
-        raises StoreError: then that error is raised instead); NoReply(UNKNOWN) afterwards.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """The answer held a token set."""
-
-    tokens: TokenSet
-
-
-@dataclass(frozen=True, slots=True)
-class OtherVariant:
-    """The provider wants the request in another form; the grant is untouched."""
-
-    variant: Variant
-
-
-RefreshOutcome = Issued | OtherVariant | RefreshFailure
-
-
-class AuthorizationServer(Protocol):
-    """The provider's token endpoint, for one refresh at a time."""
-
-    async def present(
-        self, grant: Grant, *, before_send: Callable[[], Awaitable[None]]
-    ) -> Secret | RefreshFailure:
-        """Present the refresh token. The whole answer (status, headers that matter, body) comes
-        back as one opaque Secret, to be stored before it is read; or a failure without answer.
-        """
-
-    def read(self, grant: Grant, answer: Secret, now: datetime) -> RefreshOutcome:
-        """Understand a stored answer: the one place that classifies. Pure, lenient."""
-
-    async def revoke(self, grant: Grant) -> str | None:
-        """RFC 7009, refresh token first. None: done, or nothing to do; else what went wrong."""
-
-
-class LoginConversation(Protocol):
-    """Discovery, registration, authorization and code exchange for one upstream."""
-
-    async def prepare(
-        self, upstream: Upstream, redirect_uri: str, *, challenge: str | None = None
-    ) -> PendingLogin:
-        """Everything up to the URL for the browser. `challenge` is the upstream's last
-        WWW-Authenticate header. Raises DiscoveryFailed or RegistrationFailed.
-        """
-
-    def read_redirect(self, login: PendingLogin, redirect: str) -> str:
-        """The code in a redirect URL whose state was already matched. Raises LoginDenied when it
-        says no, LoginError when it is not an answer to this login (RFC 9207, on errors too).
-        """
-
-    async def present_code(self, login: PendingLogin, code: str) -> Secret:
-        """Send the code; the raw answer comes back unread. Raises LoginError without answer."""
-
-    def read_code_answer(self, login: PendingLogin, answer: Secret, now: datetime) -> Grant:
-        """The grant that a stored answer makes. Raises LoginDenied or LoginError."""
-
-
 # --- custody, as others see it -------------------------------------------------------------
 
 
@@ -245,6 +170,8 @@ class LoginFlow:
     outcome: str | None = None
     code: str | None = None
     message: str | None = None
+    user_code: str | None = None
+    verification_uri: str | None = None
 
 
 class LoginDesk(Protocol):

@@ -11,9 +11,11 @@ from typing import Final
 
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.events import GrantEvent
-from mcpproxy.core.lifecycle import evolve
+from mcpproxy.core.evolution import evolve
+from mcpproxy.core.ledger import line_of
 from mcpproxy.core.model import Grant
-from mcpproxy.core.ports import Store
+from mcpproxy.core.notices import LedgerWritten
+from mcpproxy.core.ports import Clock, Publisher, Store
 
 RETRY_WRITE_FIRST: Final = timedelta(milliseconds=250)
 MAX_READ_LAG: Final = timedelta(seconds=60)
@@ -29,8 +31,10 @@ class Superseded(Exception):
 class Journal:
     """The only writer of grants between a login and its end."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock, publisher: Publisher) -> None:
         self._store = store
+        self._clock = clock
+        self._publisher = publisher
 
     async def load(self, server: str) -> Grant | None:
         """The grant as it is stored now."""
@@ -50,7 +54,10 @@ class Journal:
     async def try_append(self, grant: Grant, event: GrantEvent) -> Grant | None:
         """Store `event` on exactly these facts; None if they have moved meanwhile."""
         evolved = replace(evolve(grant, event), revision=grant.revision + 1)
-        saved = await self._store.save_grant(evolved, expected_revision=grant.revision)
+        line = line_of(grant, event, evolved, self._clock.now())
+        saved = await self._store.save_grant(evolved, expected_revision=grant.revision, line=line)
+        if saved and line is not None:
+            self._publisher.publish(LedgerWritten(line.server, line))
         return evolved if saved else None
 
     async def append(self, grant: Grant, event: GrantEvent) -> Grant:

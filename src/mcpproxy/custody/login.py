@@ -22,17 +22,11 @@ from mcpproxy.core.errors import (
     UnknownLogin,
     UnknownServer,
 )
+from mcpproxy.core.ledger import logout_line
 from mcpproxy.core.model import Grant, PendingLogin, Upstream
 from mcpproxy.core.notices import LoggedOut, LoginBegan, LoginFailed, LoginSucceeded
-from mcpproxy.core.ports import (
-    AuthorizationServer,
-    CallbackListener,
-    Clock,
-    LoginConversation,
-    LoginFlow,
-    Publisher,
-    Store,
-)
+from mcpproxy.core.ports import CallbackListener, Clock, LoginFlow, Publisher, Store
+from mcpproxy.core.provider_ports import AuthorizationServer, LoginConversation
 
 CALLBACK_PATH: Final = "/oauth/callback"
 CALLBACK_PORT_SETTING: Final = "callback_port"
@@ -166,7 +160,8 @@ class PendingLogins:
             tools.forget(server)
             return None
         complaint = await tools.provider.revoke(grant)
-        await tools.store.forget_grant(server)
+        line = logout_line(grant, tools.clock.now(), complaint)
+        await tools.store.forget_grant(server, line=line)
         tools.forget(server)
         tools.publisher.publish(LoggedOut(server))
         return complaint

@@ -26,15 +26,8 @@ from mcpproxy.core.lifecycle import Plan, RefreshNow
 from mcpproxy.core.model import Attempt, FailureKind, Grant, Phase, RefreshFailure, Secret
 from mcpproxy.core.notices import RefreshAttempted, RefreshFailedNotice, RefreshSucceeded
 from mcpproxy.core.policy import RefreshPolicy
-from mcpproxy.core.ports import (
-    AuthorizationServer,
-    Clock,
-    Issued,
-    Lease,
-    LeaseHold,
-    OtherVariant,
-    Publisher,
-)
+from mcpproxy.core.ports import Clock, Lease, LeaseHold, Publisher
+from mcpproxy.core.provider_ports import AuthorizationServer, Issued, OtherVariant
 from mcpproxy.custody.journal import RETRY_WRITE_CAP, Journal, Superseded
 
 SETTLE_PAUSE: Final = 4 * RETRY_WRITE_CAP

@@ -5,13 +5,13 @@ Law: classified once, where the answer is read. Nobody matches on a message.
 
 from typing import ClassVar
 
+from mcpproxy.core.connection import Trouble
 from mcpproxy.core.errors import (
     LoginRequired,
     McpproxyError,
     ProtocolError,
     UpstreamUnavailable,
 )
-from mcpproxy.core.model import Trouble
 
 
 class LinkFailed(UpstreamUnavailable):

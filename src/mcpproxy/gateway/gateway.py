@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import UpstreamError
-from mcpproxy.core.model import Connection, Upstream
+from mcpproxy.core.model import Upstream
 from mcpproxy.core.ports import Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.catalog import Catalog, Entry

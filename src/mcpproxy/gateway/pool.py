@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
-from mcpproxy.core.model import Connection, Upstream
+from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import is_offered
 from mcpproxy.gateway.catalog import Catalog
 from mcpproxy.gateway.tools import Tool

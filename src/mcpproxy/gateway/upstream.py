@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from msgspec import Raw
 
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import (
     McpproxyError,
     ProtocolError,
@@ -21,7 +22,7 @@ from mcpproxy.core.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mcpproxy.core.model import Connection, ConnectionState, Trouble, Upstream
+from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ServersChanged
 from mcpproxy.core.ports import Clock, Publisher, TokenSource, UpstreamLog
 from mcpproxy.gateway.bearer import Bearer

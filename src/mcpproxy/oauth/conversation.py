@@ -23,7 +23,8 @@ from mcpproxy.core.model import (
     TokenSet,
     Upstream,
 )
-from mcpproxy.core.ports import Clock, HttpSender, Store
+from mcpproxy.core.ports import Clock, Store
+from mcpproxy.core.provider_ports import HttpSender
 from mcpproxy.oauth.answer import pack, unpack
 from mcpproxy.oauth.authorization import (
     CLIENT_REFUSED,

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 from mcpproxy.core.errors import DiscoveryFailed
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.ports import HttpSender
+from mcpproxy.core.provider_ports import HttpSender
 from mcpproxy.oauth.endpoints import check_endpoint
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from mcpproxy.core.model import (
     TokenSet,
     Variant,
 )
-from mcpproxy.core.ports import Issued, OtherVariant, RefreshOutcome
+from mcpproxy.core.provider_ports import Issued, OtherVariant, RefreshOutcome
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.answer import Answer
 from mcpproxy.oauth.body import looks_like_page, read_fields, salvage_fields, tokens_of

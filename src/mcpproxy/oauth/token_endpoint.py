@@ -9,7 +9,8 @@ from typing import Final
 
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure, Secret
-from mcpproxy.core.ports import Clock, HttpSender, RefreshOutcome
+from mcpproxy.core.ports import Clock
+from mcpproxy.core.provider_ports import HttpSender, RefreshOutcome
 from mcpproxy.oauth.answer import pack, unpack
 from mcpproxy.oauth.revocation import read_revocation, revocation_requests
 from mcpproxy.oauth.token import classify, refresh_request

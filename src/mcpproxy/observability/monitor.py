@@ -11,9 +11,9 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from mcpproxy.core.causes import Action
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UnknownServer
 from mcpproxy.core.health import Health, Snapshot, assess
-from mcpproxy.core.model import Connection, ConnectionState, Trouble
 from mcpproxy.core.notices import Notice, ServersChanged
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (

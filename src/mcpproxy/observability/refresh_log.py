@@ -13,6 +13,7 @@ from mcpproxy.core.health import rfc3339
 from mcpproxy.core.model import RefreshFailure
 from mcpproxy.core.notices import (
     ConfigReloaded,
+    LedgerWritten,
     LoggedOut,
     LoginBegan,
     LoginFailed,
@@ -64,6 +65,8 @@ class RefreshLog:
                 self._system.info("Store takes writes again", detail=detail)
             case StoreTroubled(trouble, detail):
                 self._system.error("Store does not take writes", trouble=trouble, detail=detail)
+            case LedgerWritten():
+                pass  # what it tells of is logged by the notices above
             case ServersChanged(server, reason):
                 self._system.debug("Server changed", server=server, reason=reason)
             case ToolCalled(server, tool, outcome, duration):

@@ -1,4 +1,5 @@
-"""Stored records as bytes: grants, pending logins and client registrations, every field of them.
+"""Stored records as bytes: grants, pending logins, client registrations and ledger lines, every
+field of them.
 
 Law: what was written is read back equal. A field that a newer program added is ignored, a field
 that an older program did not know takes its default; `tests/storage/golden` holds what was
@@ -10,10 +11,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
 
-Record = Grant | PendingLogin | ClientRegistration
-_R = TypeVar("_R", Grant, PendingLogin, ClientRegistration)
+Record = Grant | PendingLogin | ClientRegistration | LedgerLine
+_R = TypeVar("_R", Grant, PendingLogin, ClientRegistration, LedgerLine)
 
 
 def _reveal(value: object) -> str:
@@ -32,6 +34,7 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=_reveal)
 _GRANTS: Final = msgspec.json.Decoder(Grant, dec_hook=_conceal)
 _LOGINS: Final = msgspec.json.Decoder(PendingLogin, dec_hook=_conceal)
 _REGISTRATIONS: Final = msgspec.json.Decoder(ClientRegistration, dec_hook=_conceal)
+_LINES: Final = msgspec.json.Decoder(LedgerLine)
 
 
 def encode(record: Record) -> bytes:
@@ -59,6 +62,11 @@ def decode_login(data: bytes) -> PendingLogin:
 def decode_registration(data: bytes) -> ClientRegistration:
     """Raises StoreCorrupt."""
     return _decode(_REGISTRATIONS, data)
+
+
+def decode_line(data: bytes) -> LedgerLine:
+    """Raises StoreCorrupt."""
+    return _decode(_LINES, data)
 
 
 def _decode(decoder: "msgspec.json.Decoder[_R]", data: bytes) -> _R:

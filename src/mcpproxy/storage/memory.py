@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mcpproxy.core.errors import StoreError
+from mcpproxy.core.ledger import MAX_LEDGER, LedgerLine, login_line
 from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
 from mcpproxy.core.ports import Clock, LeaseHold
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
@@ -23,6 +24,7 @@ class MemoryWorld:
     set_aside: dict[str, list[Grant]] = field(default_factory=dict)
     registrations: dict[tuple[str, str], ClientRegistration] = field(default_factory=dict)
     logins: dict[str, PendingLogin] = field(default_factory=dict)
+    ledger: dict[str, list[LedgerLine]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
 
@@ -42,13 +44,17 @@ class MemoryStore:
     def damaged(self) -> Mapping[str, StoreError]:
         return {}
 
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
+    async def save_grant(
+        self, grant: Grant, *, expected_revision: int | None, line: LedgerLine | None = None
+    ) -> bool:
         stored = self.world.grants.get(grant.server)
         if (stored.revision if stored else None) != expected_revision:
             return False
         if stored and (stored.login_id != grant.login_id or grant.generation < stored.generation):
             return False
         self.world.grants[grant.server] = grant
+        if line is not None:
+            self._note(line)
         return True
 
     async def replace_grant(self, grant: Grant) -> None:
@@ -62,10 +68,21 @@ class MemoryStore:
             aside.append(stored)
             del aside[:-MAX_SET_ASIDE]
         self.world.grants[grant.server] = grant
+        self._note(login_line(grant))
 
-    async def forget_grant(self, server: str) -> None:
+    async def forget_grant(self, server: str, *, line: LedgerLine | None = None) -> None:
         self.world.grants.pop(server, None)
         self.world.set_aside.pop(server, None)
+        if line is not None:
+            self._note(line)
+
+    async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
+        return self.world.ledger.get(server, [])[-limit:] if limit > 0 else []
+
+    def _note(self, line: LedgerLine) -> None:
+        lines = self.world.ledger.setdefault(line.server, [])
+        lines.append(line)
+        del lines[:-MAX_LEDGER]
 
     async def load_set_aside(self, server: str) -> Sequence[Grant]:
         return list(self.world.set_aside.get(server, ()))

@@ -46,6 +46,12 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             until_us INTEGER NOT NULL
         ) STRICT""",
     ),
+    (
+        """CREATE TABLE ledger (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, server TEXT NOT NULL, line BLOB NOT NULL
+        ) STRICT""",
+        "CREATE INDEX ledger_by_server ON ledger (server, number)",
+    ),
 )
 
 CURRENT: Final = len(STEPS)

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError, WrongKey
+from mcpproxy.core.ledger import LedgerLine, login_line
 from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
 from mcpproxy.core.ports import Clock
-from mcpproxy.storage import codec
+from mcpproxy.storage import codec, sqlite_ledger
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
 from mcpproxy.storage.connection import Connection, Row
 from mcpproxy.storage.database import Database
@@ -66,28 +67,30 @@ class SqliteStore:
 
         return await self._runner.run(work)
 
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
+    async def save_grant(
+        self, grant: Grant, *, expected_revision: int | None, line: LedgerLine | None = None
+    ) -> bool:
         def work() -> bool:
             row = _seal_grant(self._key.sealer(), grant)
             saved_at = self._clock.now().isoformat()
 
             def swap(db: Connection) -> bool:
                 if expected_revision is None:
-                    return bool(
-                        db.execute(
-                            f"INSERT INTO grants ({_GRANT}, saved_at) VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608
-                            "ON CONFLICT DO NOTHING RETURNING 1",
-                            (*row, saved_at),
-                        )
+                    saved = db.execute(
+                        f"INSERT INTO grants ({_GRANT}, saved_at) VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608
+                        "ON CONFLICT DO NOTHING RETURNING 1",
+                        (*row, saved_at),
                     )
-                return bool(
-                    db.execute(
+                else:
+                    saved = db.execute(
                         "UPDATE grants SET generation = ?, revision = ?, sealed = ?, saved_at = ? "
                         "WHERE server = ? AND login_id = ? AND revision = ? AND generation <= ? "
                         "RETURNING 1",
                         (*row[2:], saved_at, *row[:2], expected_revision, grant.generation),
                     )
-                )
+                if saved and line is not None:
+                    sqlite_ledger.note(db, line)
+                return bool(saved)
 
             return self._database.write(swap)
 
@@ -123,16 +126,27 @@ class SqliteStore:
                     "VALUES (?, ?, ?, ?, ?, ?)",
                     (*row, now),
                 )
+                sqlite_ledger.note(db, login_line(grant))
 
             self._database.write(replace)
 
         await self._runner.run(work)
 
-    async def forget_grant(self, server: str) -> None:
-        await self._write(
-            ("DELETE FROM grants WHERE server = ?", server),
-            ("DELETE FROM set_aside WHERE server = ?", server),
-        )
+    async def forget_grant(self, server: str, *, line: LedgerLine | None = None) -> None:
+        def forget(db: Connection) -> None:
+            db.execute("DELETE FROM grants WHERE server = ?", (server,))
+            db.execute("DELETE FROM set_aside WHERE server = ?", (server,))
+            if line is not None:
+                sqlite_ledger.note(db, line)
+
+        await self._runner.run(lambda: self._database.write(forget))
+
+    async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
+        def work() -> list[LedgerLine]:
+            rows = self._database.read(lambda db: sqlite_ledger.last_lines(db, server, limit))
+            return sqlite_ledger.read(rows)
+
+        return await self._runner.run(work)
 
     # --- registrations --------------------------------------------------------------------
 

@@ -10,18 +10,10 @@ from typing import Final
 import msgspec
 
 from mcpproxy.core.causes import Action
+from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.health import Health, countdown, rfc3339
 from mcpproxy.core.lifecycle import AwaitLogin, RefreshNow, Rest, WaitUntil, ending, plan
-from mcpproxy.core.model import (
-    Connection,
-    ConnectionState,
-    FailureKind,
-    Grant,
-    Phase,
-    RefreshCause,
-    Upstream,
-    Verdict,
-)
+from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshCause, Upstream, Verdict
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
 
 _BECAUSE: Final = {
@@ -43,6 +35,8 @@ _VERDICT: Final = {
     Verdict.CLIENT_ENDED: "The provider no longer knows mcpproxy as its client: it answered "
     "“{evidence}”.",
     Verdict.NO_REFRESH_TOKEN: "The access token has ended, and {evidence}.",
+    Verdict.CREDENTIALS_REFUSED: "The provider refuses the configured client credentials: it "
+    "answered “{evidence}”.",
 }
 _KIND: Final = {
     FailureKind.NOT_SENT: "it was never sent, so nothing was spent",

@@ -10,9 +10,10 @@ from typing import Annotated
 import msgspec
 
 from mcpproxy.core.causes import Level
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.health import Health, rfc3339
 from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, plan
-from mcpproxy.core.model import Connection, Grant, Transport, Upstream
+from mcpproxy.core.model import Grant, Transport, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]

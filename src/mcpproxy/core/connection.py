@@ -1,0 +1,42 @@
+"""What the gateway knows of its connection to an upstream, as facts.
+
+Law: no words for people here; `health` chooses those.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ConnectionState(StrEnum):
+    """What the pool knows of its connection to an upstream."""
+
+    CONNECTED = "connected"
+    CONNECTING = "connecting"
+    DISCONNECTED = "disconnected"
+    ERROR = "error"
+
+
+class Trouble(StrEnum):
+    """Why a connection is not there, as far as it matters to what a person should do."""
+
+    NETWORK = "network"
+    LOGIN_NEEDED = "login_needed"
+    REJECTED = "rejected"
+    NOT_MCP = "not_mcp"
+    COMMAND = "command"
+    CONFIGURATION = "configuration"
+    UPSTREAM = "upstream"
+    NO_DAEMON = "no_daemon"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The facts about one upstream's connection, as the gateway knows them."""
+
+    state: ConnectionState = ConnectionState.DISCONNECTED
+    tool_count: int = 0
+    trouble: Trouble | None = None
+    error: str | None = None
+    retry_at: datetime | None = None
+    since: datetime | None = None

@@ -1,0 +1,46 @@
+"""What is to be mended around a grant before its refresh is tried again: the client, the endpoint.
+
+Law: derived from facts, tried once per trouble, and never at another issuer.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from mcpproxy.core.lifecycle import CLIENT_ERRORS
+from mcpproxy.core.model import Grant, RegistrationSource
+
+GONE: Final = frozenset({404, 405, 410, 301, 302, 303, 307, 308})
+"""What an endpoint that moved away leaves behind. A captive portal looks like it too, which is
+why the issuer is asked before anything is believed."""
+
+AGAIN_AFTER: Final = timedelta(hours=1)
+"""A repair that did not help is not tried again sooner."""
+
+RENEW_BEFORE: Final = timedelta(days=1)
+"""How long before its secret's end a registration is renewed."""
+
+
+class Repair(StrEnum):
+    """What can be mended without a person."""
+
+    CLIENT = "client"
+    ENDPOINT = "endpoint"
+
+
+def repair_due(grant: Grant, now: datetime) -> Repair | None:
+    """What to mend before the next attempt."""
+    tried_at = grant.repair_tried_at
+    refusals, failures, client = grant.refusals, grant.failures, grant.client
+    ours = client.source is RegistrationSource.DYNAMIC
+    if refusals is not None:
+        began = tried_at is not None and tried_at >= refusals.first_at
+        refused = refusals.failure.code in CLIENT_ERRORS
+        return Repair.CLIENT if refused and ours and not began else None
+    if tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER:
+        return None
+    if failures is not None and failures.failure.status in GONE:
+        return Repair.ENDPOINT
+    expires_at = client.secret_expires_at
+    expires = expires_at is not None and now >= expires_at - RENEW_BEFORE
+    return Repair.CLIENT if expires and ours and client.registration_uri else None
