@@ -12,7 +12,7 @@ from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.events import TokenRejected
 from mcpproxy.core.evolution import evolve
 from mcpproxy.core.health import Snapshot, assess, countdown, rfc3339, time_of_day
-from mcpproxy.core.model import FailureKind, FailureRun, Refusals
+from mcpproxy.core.model import FailureKind, FailureRun, Refusals, Suspect
 from tests.builders import NOW, a_failure, a_grant, a_token_set
 
 SECOND = timedelta(seconds=1)
@@ -62,6 +62,19 @@ def test_a_network_failure_with_a_dead_token_says_so_and_offers_a_retry() -> Non
     health = assess(Snapshot(connection=CONNECTED, grant=a_grant(failures=run, tokens=DEAD)), NOW)
     assert health.summary == "Refresh failed - network error"
     assert health.detail == "Network error: connection refused. Retry in 20s"
+    assert (health.level, health.action) == (Level.DEGRADED, "retry")
+
+
+@pytest.mark.parametrize("kind", [FailureKind.NOT_SENT, FailureKind.TRANSIENT])
+def test_a_sign_in_page_of_the_network_is_told_in_words_for_a_tired_person(
+    kind: FailureKind,
+) -> None:
+    run = failing(kind, "HTTP 200 with a web page instead of an answer")
+    run = replace(run, failure=replace(run.failure, suspect=Suspect.PORTAL))
+    health = assess(Snapshot(connection=CONNECTED, grant=a_grant(failures=run, tokens=DEAD)), NOW)
+    assert health.line == "The network asks for a sign-in page first; refresh retry 2 in 20s"
+    assert health.summary == "The network asks for a sign-in page first"
+    assert "Open any web page in a browser. Nothing is lost" in health.detail
     assert (health.level, health.action) == (Level.DEGRADED, "retry")
 
 

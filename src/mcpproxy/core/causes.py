@@ -147,6 +147,16 @@ CAUSES: Final = (
         Action.VIEW_LOGS,
     ),
     Cause(
+        "refresh_sign_in_page",
+        Level.DEGRADED,
+        "The network asks for a sign-in page first; refresh retry {n} in {in}",
+        "The network asks for a sign-in page first",
+        "Somebody else answered in the provider's place ({error}), as a network does that wants a "
+        "sign-in first, or a program that inspects traffic. Open any web page in a browser. "
+        "Nothing is lost; retry {n} at {at}, or as soon as the provider answers",
+        Action.RETRY,
+    ),
+    Cause(
         "refresh_network_error",
         Level.DEGRADED,
         "Refresh retry {n} in {in}: {error}",

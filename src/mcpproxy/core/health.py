@@ -19,7 +19,7 @@ from mcpproxy.core.lifecycle import (
     offered_again_at,
     plan,
 )
-from mcpproxy.core.model import FailureKind, Grant, Verdict
+from mcpproxy.core.model import FailureKind, Grant, Suspect, Verdict
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
 from mcpproxy.core.prediction import predicted_end
 
@@ -151,6 +151,8 @@ def _grant_names(
         facts = Facts(at=next_at, n=run.count, error=run.failure.detail)
         if run.failure.kind is FailureKind.UNKNOWN:
             yield "refresh_outcome_unknown", facts
+        if run.failure.suspect is Suspect.PORTAL:
+            yield "refresh_sign_in_page", facts
         if run.failure.kind is FailureKind.NOT_SENT and not alive:
             yield "refresh_network_error", facts
         yield "refresh_retrying", facts

@@ -209,6 +209,13 @@ class FailureKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Suspect(StrEnum):
+    """Who seems to have answered in the provider's place: the sign-in page of a network, or
+    whatever else stands between."""
+
+    PORTAL = "portal"
+
+
 @dataclass(frozen=True, slots=True)
 class RefreshFailure:
     """One failed refresh, as a value.
@@ -222,6 +229,7 @@ class RefreshFailure:
     code: str | None = None
     status: int | None = None
     retry_at: datetime | None = None
+    suspect: Suspect | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,10 @@ class OAuthHttpSender:
             if exchange.objection is not None:
                 raise exchange.objection from None
             if exchange.head is None:
-                from mcpproxy.oauth.trouble import describe
+                from mcpproxy.oauth.trouble import describe, suspect
 
                 kind = FailureKind.UNKNOWN if exchange.sending else FailureKind.NOT_SENT
-                return NoReply(RefreshFailure(kind, describe(error)))
+                return NoReply(RefreshFailure(kind, describe(error), suspect=suspect(error)))
         return _reply(exchange)
 
     async def _reach(self, request: HttpRequest, exchange: _Exchange) -> None:

@@ -22,6 +22,7 @@ from mcpproxy.core.model import (
     PendingLogin,
     RefreshFailure,
     Secret,
+    Suspect,
     TokenSet,
     Variant,
 )
@@ -34,6 +35,9 @@ from mcpproxy.oauth.retry_after import parse_retry_after
 
 WAIT_STATUSES: Final = frozenset({408, 425, 429})
 """Not now: never a word about the grant, whatever the body says."""
+
+SIGN_IN_STATUSES: Final = frozenset({302, 303, 307, 511})
+"""How a network sends people to its sign-in page (RFC 6585 section 6); no token endpoint does."""
 
 LONG_WORD: Final = re.compile(r"[\w\-.~+/=]{20,}")
 
@@ -208,6 +212,13 @@ def _transient(reply: HttpReply, received_at: datetime, detail: str) -> RefreshF
         retry_at=parse_retry_after(
             headers.get("retry-after"), received_at, date=headers.get("date")
         ),
+        suspect=Suspect.PORTAL if _may_be_a_portal(reply) else None,
+    )
+
+
+def _may_be_a_portal(reply: HttpReply) -> bool:
+    return reply.status in SIGN_IN_STATUSES or (
+        200 <= reply.status < 300 and looks_like_page(reply)
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx2
 
+from mcpproxy.core.model import Suspect
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.addresses import Forbidden
 
@@ -21,6 +22,10 @@ MAX_DEPTH: Final = 20
 UNREACHABLE: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 )
+
+SOMEBODY_ELSES: Final = frozenset({18, 19, 20, 21, 62, 64})
+"""OpenSSL's codes for a certificate of nobody we trust, or of another name or address: not for
+one that is out of date, which is the provider's trouble or our clock's."""
 
 
 def describe(error: BaseException) -> str:
@@ -35,6 +40,14 @@ def describe(error: BaseException) -> str:
     if any(isinstance(cause, httpx2.ConnectError) for cause in causes):
         return "connection failed"
     return "connection closed without an answer"
+
+
+def suspect(error: BaseException) -> Suspect | None:
+    """Whether somebody else seems to have answered, and not the provider."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Suspect.PORTAL if cause.verify_code in SOMEBODY_ELSES else None
+    return None
 
 
 def _certificate(error: BaseException) -> str | None:
