@@ -69,6 +69,13 @@ class GrantType(StrEnum):
     CLIENT_CREDENTIALS = "client_credentials"
 
 
+class AssertionAudience(StrEnum):
+    """Whom a signed assertion names as its reader: the issuer, or the URL that it is sent to."""
+
+    ISSUER = "issuer"
+    ENDPOINT = "endpoint"
+
+
 @dataclass(frozen=True, slots=True)
 class OAuthConfig:
     """What a person configured about an upstream's OAuth; everything else is discovered.
@@ -87,6 +94,7 @@ class OAuthConfig:
     private_key: Secret | None = None
     key_id: str | None = None
     signing_alg: str | None = None
+    assertion_audience: AssertionAudience = AssertionAudience.ISSUER
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,7 @@ class AuthMethod(StrEnum):
     NONE = "none"
     SECRET_POST = "client_secret_post"  # noqa: S105 - a method's name
     SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a method's name
+    PRIVATE_KEY_JWT = "private_key_jwt"
 
 
 class RegistrationSource(StrEnum):
@@ -129,7 +138,11 @@ class RegistrationSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClientRegistration:
-    """Our client at one issuer (RFC 7591). Never used at another issuer."""
+    """Our client at one issuer (RFC 7591). Never used at another issuer.
+
+    `grant_types` are those that a registration of our own was made for; empty: those of a login in
+    a browser.
+    """
 
     issuer: str
     client_id: str
@@ -143,6 +156,8 @@ class ClientRegistration:
     private_key: Secret | None = None
     key_id: str | None = None
     signing_alg: str | None = None
+    assertion_audience: AssertionAudience = AssertionAudience.ISSUER
+    grant_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from mcpproxy.core.connection import Connection
@@ -159,9 +160,20 @@ class TokenSource(Protocol):
         """The upstream took `token`, after it had rejected one."""
 
 
+class LoginWay(StrEnum):
+    """Where the person is: at a browser that can come back to this machine, or at any device."""
+
+    BROWSER = "browser"
+    DEVICE = "device"
+
+
 @dataclass(frozen=True, slots=True)
 class LoginFlow:
-    """A login as others watch it. `outcome` is None while it waits for the person."""
+    """A login as others watch it. `outcome` is None while it waits for the person.
+
+    At another device `user_code` is typed in at `verification_uri`; `authorization_url` has the
+    code in it where the provider offers that.
+    """
 
     flow_id: str
     server: str
@@ -177,7 +189,10 @@ class LoginFlow:
 class LoginDesk(Protocol):
     """Logins that wait for a person."""
 
-    async def begin(self, server: str) -> LoginFlow: ...
+    async def begin(self, server: str, way: LoginWay | None = None) -> LoginFlow:
+        """Begin a login; `way` None is the one that is configured for the server. With client
+        credentials there is no person to wait for: the flow is over when this returns.
+        """
 
     async def finish(self, redirect: str) -> LoginFlow:
         """Complete a login from a redirect URL (path and query suffice), pasted or received.

@@ -5,7 +5,7 @@ Law: these know a grant and raw answers; nothing here decides what is due or sto
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
@@ -94,6 +94,14 @@ class ProviderRepair(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceWait:
+    """Nothing yet: ask again after `pause`; from then on every `interval`."""
+
+    pause: timedelta
+    interval: timedelta
+
+
 class LoginConversation(Protocol):
     """Discovery, registration, authorization and code exchange for one upstream."""
 
@@ -102,6 +110,23 @@ class LoginConversation(Protocol):
     ) -> PendingLogin:
         """Everything up to the URL for the browser. `challenge` is the upstream's last
         WWW-Authenticate header. Raises DiscoveryFailed or RegistrationFailed.
+        """
+
+    async def prepare_device(
+        self, upstream: Upstream, redirect_uri: str, *, challenge: str | None = None
+    ) -> PendingLogin:
+        """As `prepare`, for a login at another device (RFC 8628): the code to be typed in there
+        is in its `device`. `redirect_uri` is the one our client is registered with.
+        """
+
+    async def poll_device(self, login: PendingLogin) -> Secret | DeviceWait:
+        """Ask once whether the person is done. A yes or a no comes back raw, to be stored before
+        `read_code_answer` reads it.
+        """
+
+    async def seed(self, upstream: Upstream, *, challenge: str | None = None) -> Grant:
+        """A grant that stands for the configured client credentials: its access token is empty
+        and dead, so that the first refresh brings one. Raises DiscoveryFailed, LoginError.
         """
 
     def read_redirect(self, login: PendingLogin, redirect: str) -> str:
