@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -122,9 +123,7 @@ async def test_a_link_that_flaps_is_told_of_less_and_less_often() -> None:
             await asyncio.sleep(0.5)
             machine.change(HOME, told=Told.NEWS)
             await asyncio.sleep(0.5)
-        gaps = [
-            after - before for before, after in zip(diary.told_at, diary.told_at[1:], strict=False)
-        ]
+        gaps = [after - before for before, after in pairwise(diary.told_at)]
         assert len(diary.told_at) <= 30, "in ten minutes"
         assert round(min(gaps)) >= 1
         assert round(min(gaps[6:])) >= 30
