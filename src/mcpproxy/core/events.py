@@ -6,6 +6,7 @@ from datetime import datetime
 from mcpproxy.core.model import (
     Attempt,
     ClientRegistration,
+    Ending,
     RefreshFailure,
     Secret,
     TokenSet,
@@ -110,6 +111,13 @@ class EndpointMoved:
     revocation_endpoint: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EndTold:
+    """This generation's end stands and is told; a generation that comes after it is a new hope."""
+
+    ending: Ending
+
+
 GrantEvent = (
     AttemptBegan
     | SendingBegan
@@ -123,4 +131,5 @@ GrantEvent = (
     | RepairBegan
     | ClientRenewed
     | EndpointMoved
+    | EndTold
 )

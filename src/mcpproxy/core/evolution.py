@@ -14,6 +14,7 @@ from mcpproxy.core.events import (
     AttemptOrphaned,
     ClientRenewed,
     EndpointMoved,
+    EndTold,
     GrantEvent,
     RefreshFailed,
     RepairBegan,
@@ -87,6 +88,8 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
                 revocation_endpoint=revocation_endpoint or grant.revocation_endpoint,
                 failures=None,
             )
+        case EndTold():
+            return replace(grant, told_generation=grant.generation)
         case _:
             assert_never(event)
 

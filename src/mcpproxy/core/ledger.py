@@ -4,7 +4,7 @@ Law: a line is derived from the facts before and after an event and stored in th
 they are, so the two can never disagree. Fingerprints stand in it, never a token.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,7 @@ from mcpproxy.core.events import (
     AttemptOrphaned,
     ClientRenewed,
     EndpointMoved,
+    EndTold,
     GrantEvent,
     RefreshFailed,
     TokensIssued,
@@ -39,6 +40,7 @@ class Outcome(StrEnum):
     LOGGED_OUT = "logged_out"
     CLIENT_RENEWED = "client_renewed"
     ENDPOINT_MOVED = "endpoint_moved"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class LedgerLine:
 
     `generation` and `fingerprint` are of the refresh token that was presented, `new_fingerprint`
     of the one that came back; `duration` is by the wall clock, never negative. `cause`, `holder`
-    and `attempt_id` are empty for what was no attempt.
+    and `attempt_id` are empty for what was no attempt. `code` is the provider's, and the verdict
+    of an end.
     """
 
     server: str
@@ -94,6 +97,9 @@ def line_of(before: Grant, event: GrantEvent, after: Grant, now: datetime) -> Le
             return _change(after, Outcome.CLIENT_RENEWED, now, after.client.client_id)
         case EndpointMoved():
             return _change(after, Outcome.ENDPOINT_MOVED, now, after.token_endpoint)
+        case EndTold(ending) if before.told_generation != before.generation:
+            line = _change(before, Outcome.ENDED, now, ending.evidence)
+            return replace(line, code=ending.verdict.value)
         case _:
             return None
 

@@ -315,7 +315,8 @@ class Grant:
     `generation` counts the token sets since the login and fences every save; `revision` counts
     the saves of this record, for compare-and-swap. `spares` are token sets from answers that
     came too late to be current: never thrown away while they might be the live ones.
-    `repair_tried_at` is when the client or the endpoint was last looked after (see `repair`).
+    `repair_tried_at` is when the client or the endpoint was last looked after (see `repair`);
+    `told_generation` is the one whose end was told, so that every end counts once.
     """
 
     server: str
@@ -346,6 +347,7 @@ class Grant:
     grant_type: GrantType = GrantType.AUTHORIZATION_CODE
     learned: Learned = Learned()
     repair_tried_at: datetime | None = None
+    told_generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
