@@ -6,17 +6,18 @@ Law: a cache of the store and of `plan`, never a source of truth; losing it lose
 import asyncio
 from datetime import datetime, timedelta
 
-from mcpproxy.core.lifecycle import Plan, Rest, WaitUntil, ending, plan
-from mcpproxy.core.model import Grant
+from mcpproxy.core.lifecycle import Plan, RefreshNow, Rest, WaitUntil, ending, plan
+from mcpproxy.core.model import Grant, RefreshCause
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
-from mcpproxy.core.policy import RefreshPolicy
+from mcpproxy.core.policy import RefreshPolicy, is_alive
 from mcpproxy.core.ports import Publisher
 from mcpproxy.custody.journal import MAX_READ_LAG
+from mcpproxy.custody.pacing import Urgency
 
 
 class Entry:
     """One server's grant in memory. `not_before` is a brake in elapsed time: it holds whatever
-    the wall clock does.
+    the wall clock does. `waiting` is how many callers want a token of it right now.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Entry:
         "grant",
         "not_before",
         "refresh",
+        "waiting",
     )
 
     def __init__(self, grant: Grant, elapsed: timedelta) -> None:
@@ -37,6 +39,7 @@ class Entry:
         self.refresh: asyncio.Task[None] | None = None
         self.not_before = timedelta(0)
         self.asked_at: datetime | None = None
+        self.waiting = 0
         self._step: Plan | None = None
         self._announced: Plan | None = None
         self._ended = False
@@ -91,6 +94,25 @@ class Entry:
         if isinstance(step, WaitUntil | Rest):
             self._step = step
         return step
+
+    def look_at(self, step: Plan, now: datetime) -> datetime | None:
+        """When time alone makes a difference: what is due comes due, or the access token dies and
+        a refusal becomes an end. None: only an event does.
+        """
+        moments = [step.at] if isinstance(step, WaitUntil) else []
+        expires_at = self.grant.tokens.expires_at
+        if expires_at is not None and expires_at > now:
+            moments.append(expires_at)
+        return min(moments, default=None)
+
+    def urgency(self, step: RefreshNow, now: datetime) -> Urgency:
+        """How much somebody needs this refresh."""
+        if self.waiting:
+            return Urgency.CALLER_WAITS
+        if step.cause in (RefreshCause.RESEND, RefreshCause.RECOVERY):
+            return Urgency.WINDOW_CLOSING
+        alive = is_alive(self.grant.tokens, now)
+        return Urgency.AHEAD_OF_TIME if alive else Urgency.EXPIRED
 
     def tell(self, step: Plan, now: datetime, publisher: Publisher) -> None:
         """Publish when the next attempt is due, and an ending, each once."""

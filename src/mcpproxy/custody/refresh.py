@@ -27,8 +27,15 @@ from mcpproxy.core.model import Attempt, FailureKind, Grant, Phase, RefreshFailu
 from mcpproxy.core.notices import RefreshAttempted, RefreshFailedNotice, RefreshSucceeded
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import Clock, Lease, LeaseHold, Publisher
-from mcpproxy.core.provider_ports import AuthorizationServer, Issued, OtherVariant
+from mcpproxy.core.provider_ports import (
+    AuthorizationServer,
+    Issued,
+    OtherVariant,
+    ProviderRepair,
+)
+from mcpproxy.core.repair import repair_due
 from mcpproxy.custody.journal import RETRY_WRITE_CAP, Journal, Superseded
+from mcpproxy.custody.mending import mend
 
 SETTLE_PAUSE: Final = 4 * RETRY_WRITE_CAP
 """Counted from when the lease was taken, which proves that the store takes writes again."""
@@ -66,6 +73,7 @@ class RefreshTools:
     holder: str
     new_attempt_id: Callable[[], str]
     may_send: Callable[[], bool]
+    repair: ProviderRepair | None = None
 
 
 class Refresh:
@@ -108,10 +116,24 @@ class Refresh:
             step = self._decide(grant)
             if not isinstance(step, RefreshNow):
                 return Refreshed(grant)
+            mended = await self._mend(grant)
+            if mended is not None:
+                return mended
             begun = await self._begin(grant, step)
             if begun is not None:
                 return Refreshed(await self._attempt(begun, hold))
         return Busy()
+
+    async def _mend(self, grant: Grant) -> Refreshed | Busy | None:
+        """What is to be mended first, if anything is: in a run of its own, as the attempt that
+        follows it needs a whole lease.
+        """
+        tools = self._tools
+        repair = repair_due(grant, tools.clock.now())
+        if repair is None or tools.repair is None:
+            return None
+        mended = await mend(grant, repair, tools.repair, tools.journal, tools.clock)
+        return Busy() if mended is None else Refreshed(mended)
 
     async def _settle(self, grant: Grant, attempt: Attempt) -> Grant | None:
         """Finish what a holder that is gone had begun; None if these facts are not the newest."""
