@@ -37,7 +37,7 @@ class RefreshPolicy:
     token_wait: timedelta = timedelta(seconds=15)
     retry_after_cap: timedelta = timedelta(hours=1)
     keep_alive: timedelta = timedelta(days=7)
-    pace: float = 10.0
+    pace: float = 8.0
     in_flight: int = 16
 
     def __post_init__(self) -> None:
