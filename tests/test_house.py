@@ -20,6 +20,7 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "storage/memory.py": "looks a pending login up by its state",
     "storage/sqlite.py": "the digest by which a pending login is found",
     "oauth/answer.py": "a stored answer is unpacked to be read",
+    "oauth/assertion.py": "the key that signs who our client is",
     "oauth/authorization.py": "state and verifier of the authorization request",
     "oauth/client.py": "the outbound proxy's URL may hold a password",
     "oauth/revocation.py": "the token that is given back",

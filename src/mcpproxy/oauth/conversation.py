@@ -170,7 +170,7 @@ class Conversation:
     ) -> PendingLogin:
         now = self._clock.now()
         request = AuthorizationRequest(
-            endpoint=found.server.authorization_endpoint,
+            endpoint=found.server.authorization_endpoint or "",
             client_id=client.client_id,
             redirect_uri=client.redirect_uri,
             state=Secret(self._token_urlsafe(STATE_BYTES)),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from mcpproxy.core.challenge import Challenge, bearer_challenge
 from mcpproxy.core.errors import DiscoveryFailed
 from mcpproxy.core.http import HttpRequest, NoReply
+from mcpproxy.core.model import GrantType
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.endpoints import (
     canonical_resource,
@@ -20,7 +21,7 @@ from mcpproxy.oauth.endpoints import (
     origin_of,
     same_issuer,
 )
-from mcpproxy.oauth.steps import Document, Steps, Unclear, fetch_document
+from mcpproxy.oauth.steps import Document, Redirects, Steps, Unclear, fetch_document
 
 MAX_SERVERS: Final = 5
 """How many authorization servers of one resource are tried."""
@@ -34,6 +35,9 @@ HELLO: Final = (
 )
 """Something that every MCP server answers, in every era, if only with 401."""
 
+DEVICE_ENDPOINT: Final = "device_authorization_endpoint"
+"""RFC 8628 section 4."""
+
 TRY_LATER: Final = "Try again in a while; nothing was changed."
 
 
@@ -41,14 +45,16 @@ TRY_LATER: Final = "Try again in a while; nothing was changed."
 class ServerMetadata:
     """What an authorization server says about itself (RFC 8414), checked.
 
-    `auth_methods` is None when it does not say.
+    `auth_methods` is None when it does not say. An endpoint that the wanted way to a token needs
+    is there; of the others only those that the server names.
     """
 
     issuer: str
-    authorization_endpoint: str
+    authorization_endpoint: str | None
     token_endpoint: str
     registration_endpoint: str | None = None
     revocation_endpoint: str | None = None
+    device_endpoint: str | None = None
     auth_methods: tuple[str, ...] | None = None
     scopes: tuple[str, ...] = ()
     takes_metadata_documents: bool = False
@@ -73,8 +79,11 @@ class _Resource:
     scopes: tuple[str, ...]
 
 
-def discover(server_url: str, header: str | None) -> Steps[Discovered]:
-    """The authorization server for `server_url`. Raises DiscoveryFailed.
+def discover(
+    server_url: str, header: str | None, way: GrantType = GrantType.AUTHORIZATION_CODE
+) -> Steps[Discovered]:
+    """The authorization server for `server_url`, fit for this way to a token. Raises
+    DiscoveryFailed.
 
     `header` is the WWW-Authenticate of its 401, empty if that had none; None when the server was
     not seen to ask for a login: then it is asked.
@@ -85,10 +94,10 @@ def discover(server_url: str, header: str | None) -> Steps[Discovered]:
     protected = yield from _protected_resource(server_url, challenge)
     asked = tuple((challenge.scope or "").split()) if challenge else ()
     if protected is None:
-        legacy = yield from _legacy_server(server_url, header)
+        legacy = yield from _legacy_server(server_url, header, way)
         return Discovered(legacy, None, asked)
     for issuer in protected.issuers[:MAX_SERVERS]:
-        server = yield from _issuer_metadata(issuer, server_url)
+        server = yield from issuer_metadata(issuer, server_url, way)
         if server is not None:
             return Discovered(server, protected.resource, asked or protected.scopes)
     names = ", ".join(shorten(escape_unsafe(issuer), 100) for issuer in protected.issuers)
@@ -161,17 +170,22 @@ def _resource(document: Document, resource: str, server_url: str) -> _Resource:
     return _Resource(issuers, resource, _names(document.get("scopes_supported")) or ())
 
 
-def _issuer_metadata(issuer: str, server_url: str) -> Steps[ServerMetadata | None]:
+def issuer_metadata(
+    issuer: str, server_url: str, way: GrantType, redirects: Redirects = Redirects.FOLLOWED
+) -> Steps[ServerMetadata | None]:
+    """What `issuer` says about itself; None when it has no metadata. Raises DiscoveryFailed."""
     check_endpoint(issuer, "authorization server", server_url)
     unclear: str | None = None
     for url in issuer_metadata_urls(issuer):
         try:
-            document = yield from fetch_document(url, "authorization server metadata", server_url)
+            document = yield from fetch_document(
+                url, "authorization server metadata", server_url, redirects
+            )
         except Unclear as error:
             unclear = unclear or error.detail
             continue
         if document is not None:
-            return server_metadata(document, issuer, server_url)
+            return server_metadata(document, issuer, server_url, way)
     if unclear is not None:
         raise DiscoveryFailed(
             f"The authorization server {escape_unsafe(issuer)} cannot be asked now: {unclear}.",
@@ -180,16 +194,23 @@ def _issuer_metadata(issuer: str, server_url: str) -> Steps[ServerMetadata | Non
     return None
 
 
-def _legacy_server(server_url: str, header: str | None) -> Steps[ServerMetadata]:
+def _legacy_server(server_url: str, header: str | None, way: GrantType) -> Steps[ServerMetadata]:
     """Revision 2025-03-26: the MCP server's origin is the issuer, with or without metadata."""
     origin = origin_of(server_url)
-    found = yield from _issuer_metadata(origin, server_url)
+    found = yield from issuer_metadata(origin, server_url, way)
     if found is None and header is None:
         raise DiscoveryFailed(
             f"{server_url} does not ask for a login and has no OAuth metadata.",
             next_step="Use it without a login, or check the server's URL in the configuration.",
         )
-    return found or ServerMetadata(
+    if found is None and way is GrantType.DEVICE_CODE:
+        raise _no_device_login(origin)
+    return found or legacy_metadata(origin)
+
+
+def legacy_metadata(origin: str) -> ServerMetadata:
+    """The default endpoints of that revision, at an origin without metadata."""
+    return ServerMetadata(
         issuer=origin,
         authorization_endpoint=f"{origin}/authorize",
         token_endpoint=f"{origin}/token",
@@ -197,9 +218,15 @@ def _legacy_server(server_url: str, header: str | None) -> Steps[ServerMetadata]
     )
 
 
-def server_metadata(document: Document, issuer: str, server_url: str) -> ServerMetadata:
+def server_metadata(
+    document: Document,
+    issuer: str,
+    server_url: str,
+    way: GrantType = GrantType.AUTHORIZATION_CODE,
+) -> ServerMetadata:
     """The checked metadata of `issuer`. Raises DiscoveryFailed: wrong issuer (RFC 8414 section
-    3.3), no PKCE with S256, an endpoint that may not be used.
+    3.3), an endpoint that may not be used or, where the way needs it, is not there; for a login
+    in a browser also without PKCE with S256.
     """
     named = document.get("issuer")
     if not isinstance(named, str) or not same_issuer(named, issuer):
@@ -208,12 +235,17 @@ def server_metadata(document: Document, issuer: str, server_url: str) -> ServerM
             f"The authorization server {escape_unsafe(issuer)} calls itself '{shown}'.",
             next_step="Tell the people who run it: the issuer must be the same (RFC 8414).",
         )
-    if "S256" not in (_names(document.get("code_challenge_methods_supported")) or ()):
+    in_browser = way is GrantType.AUTHORIZATION_CODE
+    pkce = _names(document.get("code_challenge_methods_supported")) or ()
+    if in_browser and "S256" not in pkce:
         raise DiscoveryFailed(
             f"The authorization server {escape_unsafe(issuer)} does not say that it supports "
             "PKCE with S256, and without it a login can be stolen.",
             next_step="Tell the people who run it: `code_challenge_methods_supported` is needed.",
         )
+
+    if way is GrantType.DEVICE_CODE and document.get(DEVICE_ENDPOINT) is None:
+        raise _no_device_login(issuer)
 
     def required(name: str) -> str:
         return check_endpoint(document.get(name), name, server_url)
@@ -223,14 +255,23 @@ def server_metadata(document: Document, issuer: str, server_url: str) -> ServerM
 
     return ServerMetadata(
         issuer=named,
-        authorization_endpoint=required("authorization_endpoint"),
+        authorization_endpoint=(required if in_browser else optional)("authorization_endpoint"),
         token_endpoint=required("token_endpoint"),
         registration_endpoint=optional("registration_endpoint"),
         revocation_endpoint=optional("revocation_endpoint"),
+        device_endpoint=optional(DEVICE_ENDPOINT) if way is GrantType.DEVICE_CODE else None,
         auth_methods=_names(document.get("token_endpoint_auth_methods_supported")),
         scopes=_names(document.get("scopes_supported")) or (),
         takes_metadata_documents=document.get("client_id_metadata_document_supported") is True,
         sends_iss=document.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def _no_device_login(issuer: str) -> DiscoveryFailed:
+    return DiscoveryFailed(
+        f"The authorization server {escape_unsafe(issuer)} has no logins by a device code.",
+        next_step="Log in with the browser; `--no-browser` prints the URL and takes the address "
+        "that it ends on.",
     )
 
 

@@ -7,6 +7,7 @@ that we made ourselves is ever made anew.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import (
     AuthMethod,
     ClientRegistration,
+    GrantType,
     OAuthConfig,
     RegistrationSource,
     Secret,
@@ -32,6 +34,13 @@ CLIENT_NAME: Final = "mcpproxy"
 PREFERENCE: Final = (AuthMethod.NONE, AuthMethod.SECRET_BASIC, AuthMethod.SECRET_POST)
 """A public client first: it has no secret that could expire or leak."""
 
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPES: Final[Mapping[GrantType, tuple[str, ...]]] = {
+    GrantType.AUTHORIZATION_CODE: ("authorization_code", "refresh_token"),
+    GrantType.DEVICE_CODE: ("authorization_code", "refresh_token", DEVICE_GRANT),
+}
+"""What a client is registered for; one for devices may log in with a browser as well."""
+
 CONFIGURE_CLIENT: Final = (
     "Register a client with the provider yourself and set `oauth.client_id` (and "
     "`oauth.client_secret`) for this server in the configuration."
@@ -44,13 +53,18 @@ def configured_client(
     """The client the person configured: their own, or a metadata document where that is taken."""
     if config.client_id is not None:
         method = AuthMethod.NONE if config.client_secret is None else _secret_method(server)
+        signs = config.private_key is not None
         return ClientRegistration(
             issuer=server.issuer,
             client_id=config.client_id,
             source=RegistrationSource.CONFIGURED,
             redirect_uri=redirect_uri,
-            auth_method=method,
-            client_secret=config.client_secret,
+            auth_method=AuthMethod.PRIVATE_KEY_JWT if signs else method,
+            client_secret=None if signs else config.client_secret,
+            private_key=config.private_key,
+            key_id=config.key_id,
+            signing_alg=config.signing_alg,
+            assertion_audience=config.assertion_audience,
         )
     if config.client_metadata_url is not None and server.takes_metadata_documents:
         return ClientRegistration(
@@ -62,16 +76,25 @@ def configured_client(
     return None
 
 
-def is_usable(registration: ClientRegistration, now: datetime) -> bool:
-    """Whether a stored registration may begin another login."""
+def is_usable(
+    registration: ClientRegistration,
+    now: datetime,
+    way: GrantType = GrantType.AUTHORIZATION_CODE,
+) -> bool:
+    """Whether a stored registration may begin another login in this way."""
     expires_at = registration.secret_expires_at
-    return expires_at is None or now < expires_at
+    fits = way is not GrantType.DEVICE_CODE or DEVICE_GRANT in registration.grant_types
+    return fits and (expires_at is None or now < expires_at)
 
 
 def register(
-    server: ServerMetadata, redirect_uri: str, scope: str | None, server_url: str
+    server: ServerMetadata,
+    redirect_uri: str,
+    scope: str | None,
+    server_url: str,
+    way: GrantType = GrantType.AUTHORIZATION_CODE,
 ) -> Steps[ClientRegistration]:
-    """Register a new client. Raises RegistrationFailed.
+    """Register a new client for this way of logging in. Raises RegistrationFailed.
 
     A provider that does not like our first proposal gets the next one it might.
     """
@@ -82,7 +105,7 @@ def register(
             next_step=CONFIGURE_CLIENT,
         )
     said = ""
-    for proposal in _proposals(server, redirect_uri, scope):
+    for proposal in _proposals(server, redirect_uri, scope, way):
         reply = yield _registration_request(endpoint, proposal, server_url)
         if isinstance(reply, NoReply):
             raise RegistrationFailed(
@@ -91,7 +114,9 @@ def register(
             )
         fields = read_fields(reply) or {}
         if 200 <= reply.status < 300 and text_of(fields.get("client_id")):
-            return _registration(fields, server, redirect_uri, proposal, server_url)
+            made = _registration(fields, server, redirect_uri, proposal, server_url)
+            device = way is GrantType.DEVICE_CODE
+            return replace(made, grant_types=GRANT_TYPES[way]) if device else made
         word = error_word(fields, reply.status)
         said = _complaint(reply, word)
         if reply.status != 400 or (word is not None and word.said == "invalid_redirect_uri"):
@@ -102,7 +127,7 @@ def register(
 
 
 def _proposals(
-    server: ServerMetadata, redirect_uri: str, scope: str | None
+    server: ServerMetadata, redirect_uri: str, scope: str | None, way: GrantType
 ) -> Iterator[Mapping[str, object]]:
     """What to ask for, best first; without the scope last, for providers that refuse to say."""
     methods = [
@@ -118,17 +143,19 @@ def _proposals(
             next_step=CONFIGURE_CLIENT,
         )
     for method in methods[:2]:
-        yield _proposal(redirect_uri, method, scope)
+        yield _proposal(redirect_uri, method, scope, way)
     if scope:
-        yield _proposal(redirect_uri, methods[0], None)
+        yield _proposal(redirect_uri, methods[0], None, way)
 
 
-def _proposal(redirect_uri: str, method: AuthMethod, scope: str | None) -> Mapping[str, object]:
+def _proposal(
+    redirect_uri: str, method: AuthMethod, scope: str | None, way: GrantType
+) -> Mapping[str, object]:
     proposal: dict[str, object] = {
         "client_name": CLIENT_NAME,
         "redirect_uris": [redirect_uri],
         "application_type": "native" if _is_native(redirect_uri) else "web",
-        "grant_types": ["authorization_code", "refresh_token"],
+        "grant_types": list(GRANT_TYPES[way]),
         "response_types": ["code"],
         "token_endpoint_auth_method": method.value,
     }
@@ -165,8 +192,8 @@ def _registration(
         redirect_uri=redirect_uri,
         auth_method=_agreed_method(fields, server, proposal, secret),
         client_secret=secret,
-        secret_expires_at=_expiry(fields.get("client_secret_expires_at")) if secret else None,
-        registration_uri=_management_url(fields.get("registration_client_uri"), server_url),
+        secret_expires_at=secret_expiry(fields.get("client_secret_expires_at")) if secret else None,
+        registration_uri=management_url(fields.get("registration_client_uri"), server_url),
         registration_token=token_of(fields.get("registration_access_token")),
     )
 
@@ -191,7 +218,7 @@ def _secret_method(server: ServerMetadata) -> AuthMethod:
     return AuthMethod.SECRET_BASIC
 
 
-def _expiry(value: object) -> datetime | None:
+def secret_expiry(value: object) -> datetime | None:
     """RFC 7591: seconds since 1970, or 0 for never."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
@@ -201,7 +228,7 @@ def _expiry(value: object) -> datetime | None:
         return None
 
 
-def _management_url(value: object, server_url: str) -> str | None:
+def management_url(value: object, server_url: str) -> str | None:
     try:
         return None if value is None else check_endpoint(value, "registration URL", server_url)
     except DiscoveryFailed:

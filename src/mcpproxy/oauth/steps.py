@@ -5,13 +5,14 @@ Law: no I/O here; whoever drives the generator does it, so that a test can be th
 
 import json
 from collections.abc import Generator, Mapping
+from enum import Enum, auto
 from typing import Final, TypeVar
 from urllib.parse import urljoin
 
 from mcpproxy.core.errors import DiscoveryFailed
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.provider_ports import HttpSender
-from mcpproxy.oauth.endpoints import check_endpoint
+from mcpproxy.oauth.endpoints import check_endpoint, origin_of
 
 T = TypeVar("T")
 Reply = HttpReply | NoReply
@@ -34,6 +35,13 @@ async def drive(steps: Steps[T], sender: HttpSender) -> T:
         return result
 
 
+class Redirects(Enum):
+    """Whether a document may be somewhere else than it was looked for."""
+
+    FOLLOWED = auto()
+    WITHIN_ORIGIN = auto()
+
+
 class Unclear(Exception):
     """No document, and no word that there is none: the provider is down or out of reach."""
 
@@ -42,11 +50,14 @@ class Unclear(Exception):
         self.detail = detail
 
 
-def fetch_document(url: str, what: str, server_url: str) -> Steps[Document | None]:
+def fetch_document(
+    url: str, what: str, server_url: str, redirects: Redirects = Redirects.FOLLOWED
+) -> Steps[Document | None]:
     """A JSON document; None when there is none at this URL. Raises Unclear when nobody can say.
 
     Follows a few redirects, each URL checked like the first.
     """
+    origin = origin_of(url)
     for _ in range(MAX_REDIRECTS + 1):
         check_endpoint(url, what, server_url)
         headers = {"accept": "application/json"}
@@ -57,6 +68,8 @@ def fetch_document(url: str, what: str, server_url: str) -> Steps[Document | Non
         if reply.status not in REDIRECTS or not location:
             return _document(reply)
         url = urljoin(url, location)
+        if redirects is Redirects.WITHIN_ORIGIN and origin_of(url) != origin:
+            raise Unclear("it is redirected elsewhere")
     raise DiscoveryFailed(
         f"The {what} is redirected more than {MAX_REDIRECTS} times.",
         next_step="Tell the people who run this server.",

@@ -29,6 +29,7 @@ from mcpproxy.core.model import (
 from mcpproxy.core.provider_ports import Issued, OtherVariant, RefreshOutcome
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.answer import Answer
+from mcpproxy.oauth.assertion import NO_PROOF, Proof
 from mcpproxy.oauth.body import looks_like_page, read_fields, salvage_fields, tokens_of
 from mcpproxy.oauth.refusals import ErrorWord, Meaning, error_word
 from mcpproxy.oauth.retry_after import parse_retry_after
@@ -45,7 +46,7 @@ SHORTEST_SECRET: Final = 6
 MAX_DETAIL: Final = 160
 
 
-def refresh_request(grant: Grant, refresh_token: Secret) -> HttpRequest:
+def refresh_request(grant: Grant, refresh_token: Secret, *, proof: Proof = NO_PROOF) -> HttpRequest:
     """Present the refresh token in the form this provider wants.
 
     As at login but for `scope`, which RFC 6749 lets default to what was granted, and which some
@@ -57,10 +58,20 @@ def refresh_request(grant: Grant, refresh_token: Secret) -> HttpRequest:
     scope = _known_scope(grant)
     if scope and grant.variant is Variant.WITH_SCOPE:
         form["scope"] = scope
-    return client_request(grant.token_endpoint, grant.client, form)
+    return client_request(grant.token_endpoint, grant.client, form, proof=proof)
 
 
-def code_request(login: PendingLogin, code: str) -> HttpRequest:
+def credentials_request(grant: Grant, *, proof: Proof = NO_PROOF) -> HttpRequest:
+    """Ask for a token in the client's own name (RFC 6749 section 4.4.2)."""
+    form = {"grant_type": "client_credentials"}
+    if grant.resource and grant.variant is not Variant.NO_RESOURCE:
+        form["resource"] = grant.resource
+    if grant.scope:
+        form["scope"] = grant.scope
+    return client_request(grant.token_endpoint, grant.client, form, proof=proof)
+
+
+def code_request(login: PendingLogin, code: str, *, proof: Proof = NO_PROOF) -> HttpRequest:
     """Exchange the code, with the verifier that only we know (RFC 7636)."""
     form = {
         "grant_type": "authorization_code",
@@ -70,7 +81,8 @@ def code_request(login: PendingLogin, code: str) -> HttpRequest:
     }
     if login.resource:
         form["resource"] = login.resource
-    return client_request(login.token_endpoint, login.client, form, on_behalf_of=login.server_url)
+    url = login.token_endpoint
+    return client_request(url, login.client, form, proof=proof, on_behalf_of=login.server_url)
 
 
 def client_request(
@@ -78,20 +90,22 @@ def client_request(
     client: ClientRegistration,
     form: Mapping[str, str],
     *,
+    proof: Proof = NO_PROOF,
     on_behalf_of: str | None = None,
 ) -> HttpRequest:
-    """A form for the provider, with our client's proof of identity (RFC 6749 section 2.3.1).
+    """A form for the provider, with our client's proof of identity (RFC 6749 section 2.3.1);
+    `proof` is a signed one, for a client that has a key.
 
     The client id stands in the body or in the header, never in both: some providers refuse two.
     """
-    fields = dict(form)
+    fields = {**form, **proof}
     headers = {
         "content-type": "application/x-www-form-urlencoded",
         "accept": "application/json",
     }
     secret = client.client_secret.reveal() if client.client_secret else ""
     match client.auth_method:
-        case AuthMethod.NONE:
+        case AuthMethod.NONE | AuthMethod.PRIVATE_KEY_JWT:
             fields["client_id"] = client.client_id
         case AuthMethod.SECRET_POST:
             fields["client_id"] = client.client_id
