@@ -3,13 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.core.model import (
+    AssertionAudience,
     Attempt,
     AuthMethod,
     ClientRegistration,
     FailureKind,
     FailureRun,
     Grant,
+    GrantType,
+    Learned,
     PendingLogin,
     Phase,
     RefreshCause,
@@ -17,7 +21,9 @@ from mcpproxy.core.model import (
     Refusals,
     RegistrationSource,
     Secret,
+    Suspect,
     TokenSet,
+    Variant,
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,7 +69,7 @@ def a_grant(server: str = "github-mcp", *, login_id: str = "login-1") -> Grant:
 
 
 def a_grant_in_trouble(server: str = "github-mcp") -> Grant:
-    """Every optional field is set."""
+    """Every optional field that the first version knew is set."""
     failure = RefreshFailure(
         FailureKind.REFUSED, "said no", code="invalid_grant", status=400, retry_at=NOON
     )
@@ -92,6 +98,58 @@ def a_grant_in_trouble(server: str = "github-mcp") -> Grant:
         rejected_at=NOON,
         rejections=2,
         spares=(a_token_set("spare-1"), a_token_set("spare-2")),
+    )
+
+
+def a_grant_with_everything(server: str = "github-mcp") -> Grant:
+    """Every field of today is set, to something that is not its default."""
+    failure = RefreshFailure(
+        FailureKind.TRANSIENT, "a sign-in page", status=302, suspect=Suspect.PORTAL
+    )
+    made = a_grant_in_trouble(server)
+    return replace(
+        made,
+        generation=41,
+        revision=97,
+        client=replace(
+            a_registration(),
+            auth_method=AuthMethod.SECRET_POST,
+            secret_expires_at=NOON + timedelta(days=90),
+            private_key=Secret(CANARIES[7]),
+            key_id="key-1",
+            signing_alg="ES256",
+            assertion_audience=AssertionAudience.ENDPOINT,
+            grant_types=("authorization_code", "refresh_token"),
+        ),
+        tokens=replace(a_token_set(), refresh_expires_at=NOON + timedelta(days=30)),
+        variant=Variant.NO_RESOURCE,
+        failures=FailureRun(7, NOON, NOON + timedelta(minutes=5), failure),
+        grant_type=GrantType.DEVICE_CODE,
+        learned=Learned(True, timedelta(hours=1), 3, NOON + timedelta(days=30)),
+        repair_tried_at=NOON + timedelta(minutes=1),
+        told_generation=40,
+    )
+
+
+def a_line(
+    server: str = "github-mcp", *, number: int = 1, outcome: Outcome = Outcome.TRANSIENT
+) -> LedgerLine:
+    """Every field is set; `number` tells lines apart."""
+    return LedgerLine(
+        server=server,
+        login_id="login-1",
+        at=NOON + timedelta(minutes=number),
+        outcome=outcome,
+        generation=number,
+        duration=timedelta(milliseconds=1500),
+        attempt_id=f"attempt-{number}",
+        cause=RefreshCause.SCHEDULED.value,
+        holder="4711",
+        fingerprint="01234567",
+        new_fingerprint="89abcdef",
+        code="temporarily_unavailable",
+        status=503,
+        detail="try again later",
     )
 
 

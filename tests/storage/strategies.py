@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -17,3 +18,4 @@ st.register_type_strategy(Secret, _SECRETS)
 ANY_GRANT = st.from_type(Grant)
 ANY_LOGIN = st.from_type(PendingLogin)
 ANY_REGISTRATION = st.from_type(ClientRegistration)
+ANY_LINE = st.from_type(LedgerLine)

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mcpproxy.core.model import Grant
-from mcpproxy.storage.connection import Access, Connect, SqliteConnection
+from mcpproxy.storage.connection import Access, Connect, Row, SqliteConnection
 from mcpproxy.storage.engines import Opening, Vault, open_sqlite
 from mcpproxy.storage.keys import StaticKey
 from mcpproxy.storage.runner import Runner, ThreadRunner
@@ -32,6 +32,6 @@ async def fill(data_dir: Path, *grants: Grant) -> None:
     await vault.store.close()
 
 
-def sql(data_dir: Path, statement: str, *parameters: object) -> list[tuple]:
+def sql(data_dir: Path, statement: str, *parameters: object) -> list[Row]:
     with closing(sqlite3.connect(data_dir / "vault.db")) as raw, raw:
         return raw.execute(statement, parameters).fetchall()
