@@ -117,6 +117,7 @@ class App:
         self._config.on_change(self._apply)
         # Refreshes first: they depend on nothing, and their replay windows may be closing.
         await rooms.manager.start()
+        await rooms.manager.reconfigure(self._config.upstreams())
         self._learn_secrets()
         if self._web is not None:
             await self._web.start()
@@ -316,6 +317,7 @@ class App:
         self._redactor.learn(settings.api_key)
         self._learn_secrets()
         if self._rooms is not None:
+            await self._rooms.manager.reconfigure(settings.upstreams)
             await self._rooms.gateway.apply(settings.upstreams)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -18,6 +18,7 @@ from mcpproxy.core.lifecycle import plan
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
 from mcpproxy.core.notices import Notice
 from mcpproxy.core.policy import DEFAULT_POLICY
+from mcpproxy.core.provider_ports import ProviderRepair
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import Refresh, RefreshTools
 from mcpproxy.custody.refresh_manager import TICK, RefreshManager
@@ -77,6 +78,8 @@ class Endpoint:
     replies: list[HttpReply | NoReply] = field(default_factory=list)
     presented: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
     on_send: Callable[[], None] = lambda: None
     issued: int = 1
@@ -98,6 +101,8 @@ class Endpoint:
             self.revoked += form["token"]
             return reply
         self.presented += form["refresh_token"]
+        self.urls.append(request.url)
+        self.clients += form.get("client_id", [])
         self.on_send()
         if self.gate is not None:
             await self.gate.wait()
@@ -163,6 +168,7 @@ class Bench:
         self.endpoint = Endpoint()
         self.notices = Notices()
         self.sending_allowed = True
+        self.repair: ProviderRepair | None = None
         self.dead: set[str] = set()
         self._attempts = 0
         self._managers: list[RefreshManager] = []
@@ -198,6 +204,7 @@ class Bench:
             holder=name,
             new_attempt_id=self._new_attempt_id,
             may_send=lambda: self.sending_allowed,
+            repair=self.repair,
         )
 
     async def start(self, name: str = "p1", *, tick: timedelta = TICK) -> RefreshManager:

@@ -1,12 +1,13 @@
 """A machine that slept, or whose clock was set, is noticed; a busy one is left alone."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from mcpproxy.custody.wake import Awoken, WakeWatch
-from tests.custody.bench import HOUR, SECOND, Bench, virtually
+from tests.custody.bench import HOUR, NAME, SECOND, UNREACHABLE, Bench, until, virtually
 
 
 @virtually
@@ -45,3 +46,51 @@ async def test_a_short_gap_or_a_clock_that_is_trimmed_is_no_wake() -> None:
         bench.clock.sleep(4 * SECOND)
         bench.clock.step(SECOND)
         assert watch.look() is None
+
+
+@virtually
+async def test_a_provider_that_can_be_reached_again_is_tried_at_once_and_no_other() -> None:
+    async with Bench() as bench:
+        bench.store(age=2 * HOUR)
+        bench.put(replace(bench.stored, server="jira", issuer="https://other.example.com"))
+        bench.endpoint.replies = [UNREACHABLE]
+        manager = await bench.start()
+        await until(lambda: failures(bench, "jira") == failures(bench, NAME) == 4, within=100)
+        bench.endpoint.replies = []
+        await asyncio.sleep(15)
+        manager.reachable_again(bench.stored.issuer)
+        await until(lambda: bench.stored.generation == 2, within=2.0)
+        assert failures(bench, "jira") == 4
+        assert bench.world.grants["jira"].generation == 1
+
+
+@virtually
+async def test_the_minimum_interval_holds_for_a_provider_that_can_be_reached_again() -> None:
+    async with Bench() as bench:
+        bench.store(age=2 * HOUR)
+        bench.endpoint.replies = [UNREACHABLE]
+        manager = await bench.start()
+        for _ in range(60):
+            await asyncio.sleep(1)
+            manager.reachable_again(bench.stored.issuer)
+        assert 5 <= failures(bench, NAME) <= 7
+
+
+@virtually
+async def test_what_was_reached_by_a_clock_that_was_wrong_is_forgotten_with_it() -> None:
+    """Else every failure would look older than that, and the backoff be none for a year."""
+    async with Bench() as bench:
+        bench.clock.step(timedelta(days=365))
+        bench.store(age=2 * HOUR)
+        bench.endpoint.replies = [UNREACHABLE]
+        manager = await bench.start()
+        await until(lambda: failures(bench, NAME) == 1)
+        manager.reachable_again(bench.stored.issuer)
+        bench.clock.step(timedelta(days=-365))
+        await asyncio.sleep(3600)
+        assert failures(bench, NAME) <= 18
+
+
+def failures(bench: Bench, server: str) -> int:
+    run = bench.world.grants[server].failures
+    return run.count if run else 0

@@ -104,6 +104,15 @@ class ClientRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientConfigured:
+    """The person gave our client another secret or key; what was refused for the old one is
+    tried again.
+    """
+
+    client: ClientRegistration
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointMoved:
     """The issuer names another token endpoint now."""
 
@@ -130,6 +139,7 @@ GrantEvent = (
     | TokenAccepted
     | RepairBegan
     | ClientRenewed
+    | ClientConfigured
     | EndpointMoved
     | EndTold
 )

@@ -12,6 +12,7 @@ from mcpproxy.core.events import (
     AnswerArrived,
     AttemptBegan,
     AttemptOrphaned,
+    ClientConfigured,
     ClientRenewed,
     EndpointMoved,
     EndTold,
@@ -24,7 +25,7 @@ from mcpproxy.core.events import (
     TokensIssued,
     VariantLearned,
 )
-from mcpproxy.core.lifecycle import offered_again_at
+from mcpproxy.core.lifecycle import CLIENT_ERRORS, offered_again_at
 from mcpproxy.core.model import (
     FailureKind,
     FailureRun,
@@ -81,6 +82,10 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
             return replace(grant, repair_tried_at=at)
         case ClientRenewed(client):
             return replace(grant, client=client)
+        case ClientConfigured(client):
+            past = grant.refusals
+            blamed = past is not None and past.failure.code in CLIENT_ERRORS
+            return replace(grant, client=client, refusals=None if blamed else past)
         case EndpointMoved(token_endpoint, revocation_endpoint):
             return replace(
                 grant,

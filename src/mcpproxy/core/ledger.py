@@ -11,6 +11,7 @@ from typing import Final
 
 from mcpproxy.core.events import (
     AttemptOrphaned,
+    ClientConfigured,
     ClientRenewed,
     EndpointMoved,
     EndTold,
@@ -93,7 +94,7 @@ def line_of(before: Grant, event: GrantEvent, after: Grant, now: datetime) -> Le
             run = after.failures
             failure = run.failure if run else RefreshFailure(FailureKind.UNKNOWN, "")
             return _attempt_line(before, attempt_id, Outcome.TAKEN_OVER, now, failure=failure)
-        case ClientRenewed():
+        case ClientRenewed() | ClientConfigured():
             return _change(after, Outcome.CLIENT_RENEWED, now, after.client.client_id)
         case EndpointMoved():
             return _change(after, Outcome.ENDPOINT_MOVED, now, after.token_endpoint)

@@ -4,10 +4,11 @@ Law: written before it is begun, so that a crash cannot make it happen twice; wh
 stored only on the facts it was begun on.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 from mcpproxy.core.events import ClientRenewed, EndpointMoved, GrantEvent, RepairBegan
-from mcpproxy.core.model import Grant
+from mcpproxy.core.model import ClientRegistration, Grant, GrantType, RegistrationSource, Upstream
 from mcpproxy.core.ports import Clock
 from mcpproxy.core.provider_ports import ProviderRepair
 from mcpproxy.core.repair import Repair
@@ -25,6 +26,25 @@ async def mend(
         return None
     event = await _find(begun, repair, with_)
     return begun if event is None else await journal.try_append(begun, event)
+
+
+def client_configured(grant: Grant, upstream: Upstream) -> ClientRegistration | None:
+    """The grant's client with the secret or key that is configured for it now; None when there
+    is nothing to change, or another client is configured: that one serves the next login.
+    """
+    config, client = upstream.oauth, grant.client
+    if config is None or client.source is not RegistrationSource.CONFIGURED:
+        return None
+    if config.client_id != client.client_id or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+        return None
+    changed = replace(
+        client,
+        client_secret=config.client_secret,
+        private_key=config.private_key,
+        key_id=config.key_id,
+        signing_alg=config.signing_alg,
+    )
+    return None if changed == client else changed
 
 
 async def _find(grant: Grant, repair: Repair, with_: ProviderRepair) -> GrantEvent | None:

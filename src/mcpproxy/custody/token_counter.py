@@ -4,18 +4,19 @@ Law: callers only ever wait; none of them can start a second refresh or cancel t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from mcpproxy.core.errors import RefreshPending, StoreTrouble, StoreUnavailable, UnknownServer
-from mcpproxy.core.events import TokenAccepted, TokenRejected
+from mcpproxy.core.events import ClientConfigured, TokenAccepted, TokenRejected
 from mcpproxy.core.lifecycle import AwaitLogin, Plan, ending, is_usable
-from mcpproxy.core.model import Grant, Secret
+from mcpproxy.core.model import Grant, Secret, Upstream
 from mcpproxy.custody.agenda import Agenda
 from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.journal import Superseded
+from mcpproxy.custody.mending import client_configured
 from mcpproxy.custody.pacing import Pacer
 from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.store_watch import StoreWatch
@@ -76,10 +77,28 @@ class TokenCounter:
             self._pacer.withdraw(server)
             entry.signal()
 
+    async def reconfigure(self, upstreams: Mapping[str, Upstream]) -> None:
+        """Take over what the person configured anew about the clients of present logins."""
+        for server, upstream in upstreams.items():
+            entry = self._entries.get(server)
+            client = client_configured(entry.grant, upstream) if entry else None
+            if entry is None or client is None:
+                continue
+            with suppress(StoreUnavailable, Superseded):
+                self._take(await self._tools.journal.append(entry.grant, ClientConfigured(client)))
+
     def network_changed(self) -> None:
         """Routes or addresses changed: failures from before are no guide any more."""
         self._wake.mark()
         self._plan_anew()
+
+    def reachable_again(self, issuer: str) -> None:
+        """The way to this provider was closed and is open: its grants are tried again."""
+        now = self._tools.clock.now()
+        found = [name for name, each in self._entries.items() if each.grant.issuer == issuer]
+        for server in found:
+            self._entries[server].reach(now)
+        self._touch(*found)
 
     # --- tokens -----------------------------------------------------------------------------
 

@@ -1,0 +1,186 @@
+"""A client that the provider forgot and an endpoint that moved are mended once, by themselves."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from mcpproxy.core.ledger import Outcome
+from mcpproxy.core.lifecycle import ending
+from mcpproxy.core.model import (
+    ClientRegistration,
+    FailureKind,
+    Grant,
+    GrantType,
+    OAuthConfig,
+    RegistrationSource,
+    Secret,
+    Upstream,
+    Verdict,
+)
+from mcpproxy.core.provider_ports import Endpoints
+from mcpproxy.core.repair import Repair, repair_due
+from mcpproxy.custody.mending import client_configured
+from tests.builders import NOW, SERVER_URL, a_client, a_grant
+from tests.core.attempts import HOUR, fail
+from tests.custody.bench import NAME, Bench, error_reply, tokens_reply, until, virtually
+
+FORGOTTEN = error_reply("invalid_client", status=401)
+GONE = error_reply("not_found", status=404)
+MOVED_TO = "https://auth.example.com/v2/token"
+
+
+@dataclass
+class Workshop:
+    """The port ProviderRepair: gives what a test put there, and counts how often it was asked."""
+
+    client: ClientRegistration | None = None
+    endpoints: Endpoints | None = None
+    renewals: list[Grant] = field(default_factory=list)
+    lookups: list[Grant] = field(default_factory=list)
+    dies: bool = False
+
+    async def renew_client(self, grant: Grant) -> ClientRegistration | None:
+        self.renewals.append(grant)
+        await asyncio.sleep(1 if not self.dies else 3600)
+        return self.client
+
+    async def locate(self, grant: Grant) -> Endpoints | None:
+        self.lookups.append(grant)
+        await asyncio.sleep(1)
+        return self.endpoints
+
+
+def ledger(bench: Bench) -> list[Outcome]:
+    return [line.outcome for line in bench.world.ledger[NAME]]
+
+
+@virtually
+async def test_a_forgotten_client_is_registered_anew_and_the_login_lives_on() -> None:
+    async with Bench() as bench:
+        workshop = Workshop(client=replace(a_client(), client_id="client-2"))
+        bench.repair = workshop
+        bench.endpoint.replies = [FORGOTTEN, tokens_reply(2)]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await until(lambda: bench.stored.generation == 2)
+        assert bench.endpoint.clients == ["client-1", "client-2"]
+        assert bench.endpoint.presented == ["refresh-1", "refresh-1"]
+        assert bench.stored.client.client_id == "client-2"
+        assert ledger(bench) == [Outcome.REFUSED, Outcome.CLIENT_RENEWED, Outcome.ISSUED]
+
+
+@virtually
+async def test_a_client_that_is_refused_again_after_its_renewal_is_renewed_no_more() -> None:
+    async with Bench() as bench:
+        workshop = Workshop(client=replace(a_client(), client_id="client-2"))
+        bench.repair = workshop
+        bench.endpoint.replies = [FORGOTTEN]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await asyncio.sleep(24 * 3600)
+        assert len(workshop.renewals) == 1
+        assert len(bench.endpoint.presented) == 3
+        ended = ending(bench.stored, bench.clock.now())
+        assert ended is not None
+        assert (ended.verdict, ended.evidence) == (Verdict.CLIENT_ENDED, "invalid_client")
+
+
+@virtually
+async def test_a_process_that_dies_while_it_renews_leaves_no_second_try() -> None:
+    async with Bench() as bench:
+        dying = bench.repair = Workshop(dies=True)
+        bench.endpoint.replies = [FORGOTTEN]
+        bench.store(age=0.9 * HOUR)
+        first = await bench.start("p1")
+        await until(lambda: dying.renewals)
+        for entry in first._entries.values():
+            assert entry.refresh is not None
+            entry.refresh.cancel()
+        await first.stop()
+        bench.dead.add("p1")
+        second = bench.repair = Workshop()
+        await bench.start("p2")
+        await asyncio.sleep(3600)
+        assert second.renewals == []
+        assert len(bench.endpoint.presented) == 3
+
+
+@virtually
+async def test_an_endpoint_that_moved_is_looked_up_and_the_refresh_goes_there() -> None:
+    async with Bench() as bench:
+        bench.repair = Workshop(endpoints=Endpoints(MOVED_TO, None))
+        bench.endpoint.replies = [GONE, tokens_reply(2)]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await until(lambda: bench.stored.generation == 2)
+        assert bench.endpoint.urls[-1] == MOVED_TO
+        assert ledger(bench) == [Outcome.TRANSIENT, Outcome.ENDPOINT_MOVED, Outcome.ISSUED]
+
+
+@virtually
+async def test_an_endpoint_that_is_gone_and_not_to_be_found_is_asked_for_once_an_hour() -> None:
+    async with Bench() as bench:
+        workshop = bench.repair = Workshop()
+        bench.endpoint.replies = [GONE]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await asyncio.sleep(3 * 3600)
+        assert 3 <= len(workshop.lookups) <= 4
+        assert ending(bench.stored, bench.clock.now()) is None
+
+
+def test_a_configured_client_is_the_persons_to_mend() -> None:
+    refused = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_client")
+    assert repair_due(refused, NOW) is Repair.CLIENT
+    configured = replace(refused.client, source=RegistrationSource.CONFIGURED)
+    assert repair_due(replace(refused, client=configured), NOW) is None
+
+
+def test_a_dead_grant_is_no_matter_of_the_client() -> None:
+    assert repair_due(fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant"), NOW) is None
+
+
+def test_a_registration_whose_secret_ends_is_renewed_the_day_before_where_that_is_offered() -> None:
+    ends = replace(a_client(), secret_expires_at=NOW + timedelta(hours=20))
+    assert repair_due(a_grant(client=ends), NOW) is None
+    managed = replace(ends, registration_uri="https://auth.example.com/register/1")
+    assert repair_due(a_grant(client=managed), NOW) is Repair.CLIENT
+    assert repair_due(a_grant(client=managed), NOW - timedelta(hours=10)) is None
+    tried = a_grant(client=managed, repair_tried_at=NOW - timedelta(minutes=30))
+    assert repair_due(tried, NOW) is None
+
+
+def configured(grant: Grant, secret: str) -> Grant:
+    client = replace(
+        grant.client, source=RegistrationSource.CONFIGURED, client_secret=Secret(secret)
+    )
+    return replace(grant, client=client)
+
+
+def with_secret(secret: str, client_id: str = "client-1") -> dict[str, Upstream]:
+    oauth = OAuthConfig(client_id=client_id, client_secret=Secret(secret))
+    return {NAME: Upstream(NAME, url=SERVER_URL, oauth=oauth)}
+
+
+@virtually
+async def test_a_new_client_secret_in_the_configuration_serves_the_login_that_is_there() -> None:
+    async with Bench() as bench:
+        bench.endpoint.replies = [FORGOTTEN]
+        bench.put(configured(bench.store(age=2 * HOUR), "old"))
+        manager = await bench.start()
+        await asyncio.sleep(600)
+        assert ending(bench.stored, bench.clock.now()) is not None
+        bench.endpoint.replies = [tokens_reply(2)]
+        await manager.reconfigure(with_secret("new"))
+        await until(lambda: bench.stored.generation == 2, within=11)
+        assert bench.stored.client.client_secret == Secret("new")
+
+
+def test_only_the_configured_clients_own_secret_is_taken_over() -> None:
+    grant = configured(a_grant(NAME), "old")
+    assert client_configured(grant, with_secret("new")[NAME]) is not None
+    assert client_configured(grant, with_secret("old")[NAME]) is None
+    assert client_configured(grant, with_secret("new", "another client")[NAME]) is None
+    assert client_configured(a_grant(NAME), with_secret("new")[NAME]) is None
+    machine = replace(grant, grant_type=GrantType.CLIENT_CREDENTIALS)
+    assert client_configured(machine, with_secret("new")[NAME]) is None, "it is seeded anew"
