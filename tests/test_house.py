@@ -23,6 +23,8 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "oauth/assertion.py": "the key that signs who our client is",
     "oauth/authorization.py": "state and verifier of the authorization request",
     "oauth/client.py": "the outbound proxy's URL may hold a password",
+    "oauth/device.py": "the device code that the token endpoint is asked about",
+    "oauth/management.py": "the token with which a client manages its registration",
     "oauth/revocation.py": "the token that is given back",
     "oauth/token.py": "the form that is sent to the token endpoint",
     "gateway/bearer.py": "the Authorization header and configured headers",

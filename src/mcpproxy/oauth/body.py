@@ -18,6 +18,13 @@ from mcpproxy.core.model import Secret, TokenSet
 MAX_LIFE: Final = timedelta(days=3660)
 """Ten years. A longer life than this is nonsense or 'for ever': then only a 401 tells."""
 
+REFRESH_LIVES: Final = (
+    "refresh_expires_in",
+    "refresh_token_expires_in",
+    "x_refresh_token_expires_in",
+)
+"""Where providers say how long the refresh token lives (Keycloak; GitHub, Slack; Intuit)."""
+
 STRING_FIELD: Final = re.compile(
     r'"(access_token|refresh_token|scope|token_type|expires_in)"\s*:\s*'
     r'(?:"((?:[^"\\\x00-\x1f]|\\.)*)"|(-?\d+(?:\.\d+)?)(?=[\s,}]))'
@@ -93,7 +100,17 @@ def tokens_of(fields: Fields, issued_at: datetime) -> TokenSet | None:
         issued_at=issued_at,
         expires_at=None if life is None else _later(issued_at, life),
         scope=scope_of(fields.get("scope")),
+        refresh_expires_at=_refresh_end(fields, issued_at),
     )
+
+
+def _refresh_end(fields: Fields, issued_at: datetime) -> datetime | None:
+    """When the refresh token ends; what cannot be believed is not known."""
+    for name in REFRESH_LIVES:
+        life = life_of(fields.get(name))
+        if life is not None:
+            return _later(issued_at, life)
+    return None
 
 
 def life_of(value: object) -> timedelta | None:

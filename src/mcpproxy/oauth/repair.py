@@ -38,9 +38,9 @@ class Repairs:
             return None
         stored = await self._stored(client)
         same = stored is None or stored.client_id == client.client_id
-        if stored is not None and stored != client and is_usable(stored, now):
-            if same or _is_lost(grant, now):
-                return stored
+        newer = stored is not None and stored != client and is_usable(stored, now)
+        if newer and (same or _is_lost(grant, now)):
+            return stored
         try:
             renewed = await drive(_renewed(grant, now), self._sender)
         except LoginError:

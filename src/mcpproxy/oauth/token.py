@@ -19,6 +19,7 @@ from mcpproxy.core.model import (
     ClientRegistration,
     FailureKind,
     Grant,
+    GrantType,
     PendingLogin,
     RefreshFailure,
     Secret,
@@ -124,6 +125,8 @@ def classify(grant: Grant, answer: Answer, now: datetime) -> RefreshOutcome:
     received_at = min(answer.received_at or now, now)
     read = read_tokens(answer.reply, received_at)
     match read:
+        case TokenSet() if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+            return Issued(replace(read, refresh_token=None, refresh_expires_at=None))
         case TokenSet():
             return Issued(read)
         case ErrorWord():
