@@ -15,6 +15,7 @@ def fail(grant: Grant, at_seconds: float, kind: FailureKind, **kwargs: object) -
     """One whole attempt that began at NOW + at_seconds and failed a second later."""
     begun_at = NOW + at_seconds * SECOND
     attempt = an_attempt(int(at_seconds) + 1, begun_at=begun_at, generation=grant.generation)
-    failure = a_failure(kind, **kwargs)  # type: ignore[arg-type]
+    told = {"detail": kwargs.get("code") or "HTTP 503", **kwargs}
+    failure = a_failure(kind, **told)  # type: ignore[arg-type]
     begun = evolve(grant, AttemptBegan(attempt))
     return evolve(begun, RefreshFailed(attempt.attempt_id, failure, begun_at + SECOND))

@@ -39,6 +39,16 @@ def test_a_confirmed_refusal_is_the_providers_verdict_and_is_probed_once_more_th
     assert plan(grant, NOW + 1000 * HOUR) == AwaitLogin()
 
 
+def test_a_refusal_in_the_providers_own_words_is_quoted_whole() -> None:
+    grant = a_grant()
+    for begun in (0, 10):
+        detail = "bad_refresh_token: it has expired"
+        grant = fail(grant, begun, FailureKind.REFUSED, code="invalid_grant", detail=detail)
+    ended = ending(grant, NOW + 12 * SECOND)
+    assert ended is not None
+    assert ended.evidence == "bad_refresh_token: it has expired"
+
+
 def test_a_refusal_stands_at_once_when_the_access_token_is_dead_too() -> None:
     dead = a_grant(tokens=a_token_set(issued_at=NOW - 2 * HOUR))
     refused = fail(dead, 0, FailureKind.REFUSED, code="invalid_grant")

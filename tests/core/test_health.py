@@ -25,7 +25,7 @@ def failing(kind: FailureKind, detail: str, count: int = 2) -> FailureRun:
 
 
 def refused(count: int, code: str = "invalid_grant") -> Refusals:
-    failure = a_failure(FailureKind.REFUSED, "refused", code=code)
+    failure = a_failure(FailureKind.REFUSED, code, code=code)
     return Refusals(count, NOW, NOW, failure)
 
 
@@ -90,7 +90,7 @@ def test_a_refusal_is_degraded_while_it_is_being_confirmed() -> None:
     health = assess(Snapshot(connection=CONNECTED, grant=a_grant(refusals=refused(1))), NOW)
     assert health.summary == "Refresh refused by provider"
     assert health.detail == "invalid_grant; confirming at 2026-01-12T14:00:10Z"
-    assert (health.level, health.action) == (Level.DEGRADED, "login")
+    assert (health.level, health.action) == (Level.DEGRADED, "view_logs")
 
 
 def test_an_ended_grant_is_unhealthy_and_asks_for_a_login() -> None:

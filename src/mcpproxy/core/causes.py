@@ -136,7 +136,7 @@ CAUSES: Final = (
         "Refresh refused by provider: {error}; confirming in {in}",
         "Refresh refused by provider",
         "{error}; confirming at {at}",
-        Action.LOGIN,
+        Action.VIEW_LOGS,
     ),
     Cause(
         "refresh_outcome_unknown",

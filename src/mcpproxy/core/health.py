@@ -17,6 +17,7 @@ from mcpproxy.core.lifecycle import (
     can_refresh,
     ending,
     offered_again_at,
+    own_words,
     plan,
 )
 from mcpproxy.core.model import FailureKind, Grant, Suspect, Verdict
@@ -145,7 +146,7 @@ def _grant_names(
     alive = is_alive(grant.tokens, now) and grant.rejected is None
     if grant.refusals is not None:
         said = grant.refusals.failure
-        yield "refresh_refused", Facts(at=next_at, error=said.code or said.detail)
+        yield "refresh_refused", Facts(at=next_at, error=own_words(said))
     elif grant.failures is not None:
         run = grant.failures
         facts = Facts(at=next_at, n=run.count, error=run.failure.detail)

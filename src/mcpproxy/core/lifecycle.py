@@ -15,6 +15,7 @@ from mcpproxy.core.model import (
     Grant,
     GrantType,
     RefreshCause,
+    RefreshFailure,
     Refusals,
     Verdict,
 )
@@ -115,14 +116,14 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
     if refusals is not None:
         if refusals.count < 2 and is_alive(grant.tokens, now):
             return None
-        code = refusals.failure.code or refusals.failure.detail
+        said = own_words(refusals.failure)
         if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
-            return Ending(Verdict.CREDENTIALS_REFUSED, refusals.begun_at, code)
-        if code in CLIENT_ERRORS:
-            return Ending(Verdict.CLIENT_ENDED, refusals.begun_at, code)
+            return Ending(Verdict.CREDENTIALS_REFUSED, refusals.begun_at, said)
+        if refusals.failure.code in CLIENT_ERRORS:
+            return Ending(Verdict.CLIENT_ENDED, refusals.begun_at, said)
         lost = grant.unanswered > 0
         verdict = Verdict.LOST_IN_TRANSIT if lost else Verdict.PROVIDER_ENDED
-        return Ending(verdict, refusals.begun_at, code)
+        return Ending(verdict, refusals.begun_at, said)
     if can_refresh(grant):
         return None
     missing = "the provider issued no refresh token"
@@ -133,6 +134,12 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
         evidence = f"the server refuses the access token, and {missing}"
         return Ending(Verdict.NO_REFRESH_TOKEN, grant.rejected_at, evidence)
     return None
+
+
+def own_words(failure: RefreshFailure) -> str:
+    """What the provider said: its code, or all its words where its code is one of its own."""
+    code, said = failure.code, failure.detail
+    return code if code and said.startswith(code) else said
 
 
 def is_usable(grant: Grant, now: datetime, policy: RefreshPolicy = DEFAULT_POLICY) -> bool:
