@@ -38,7 +38,15 @@ class SqliteLease:
             _save(db, name, Claim(self.holder, fence, elapsed, elapsed + ttl))
             return LeaseHold(name, str(self.holder), fence, elapsed + ttl)
 
-        return await self._runner.run(lambda: self._database.write(take))
+        def work() -> LeaseHold | None:
+            # Who is refused needs no write lock: many may ask while one works, and must not queue
+            # in front of what that one has to write.
+            claim = self._database.read(lambda db: _load(db, name))
+            if claim and claim.stands(self._clock.elapsed(), self._is_alive):
+                return None
+            return self._database.write(take)
+
+        return await self._runner.run(work)
 
     async def release(self, hold: LeaseHold) -> None:
         def give_back(db: Connection) -> None:
