@@ -87,6 +87,9 @@ class Refresh:
     async def run(self) -> Refreshed | Busy:
         """Refresh if it is still due once the lease is held. Raises StoreUnavailable."""
         tools = self._tools
+        known = await tools.journal.load(self._server)
+        if known is None or not isinstance(self._decide(known), RefreshNow):
+            return Refreshed(known)  # a sibling was sooner: nothing to lease, nothing to write
         hold = await tools.lease.acquire(f"grant:{self._server}", tools.policy.lease_ttl)
         if hold is None:
             return Busy()
