@@ -29,6 +29,7 @@ class Entry:
         "asked_at",
         "grant",
         "not_before",
+        "reached_at",
         "refresh",
         "waiting",
     )
@@ -39,6 +40,7 @@ class Entry:
         self.refresh: asyncio.Task[None] | None = None
         self.not_before = timedelta(0)
         self.asked_at: datetime | None = None
+        self.reached_at: datetime | None = None
         self.waiting = 0
         self._step: Plan | None = None
         self._announced: Plan | None = None
@@ -77,8 +79,16 @@ class Entry:
         self.asked_at = at
         self._step = None
 
+    def reach(self, at: datetime) -> None:
+        """The way to its provider is open again: failures from before are no guide any more."""
+        self.reached_at = at
+        self._step = None
+
     def forget_plan(self) -> None:
-        """The clock was set, or the machine woke: plan anew."""
+        """The clock was set, or the machine woke: plan anew. That says more than `reached_at`,
+        which may be a time of a clock that was wrong.
+        """
+        self.reached_at = None
         self._step = None
 
     async def changed(self) -> None:
@@ -90,10 +100,17 @@ class Entry:
         known = self._step
         if known is not None and not (isinstance(known, WaitUntil) and now >= known.at):
             return known
-        step = plan(self.grant, now, policy, woken_at=woken_at, asked_at=self.asked_at)
+        step = self.due(self.grant, now, policy, woken_at)
         if isinstance(step, WaitUntil | Rest):
             self._step = step
         return step
+
+    def due(
+        self, grant: Grant, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
+    ) -> Plan:
+        """`plan` for these facts, with what was asked for and noticed here."""
+        woken_at = self.reached_at or woken_at
+        return plan(grant, now, policy, woken_at=woken_at, asked_at=self.asked_at)
 
     def look_at(self, step: Plan, now: datetime) -> datetime | None:
         """When time alone makes a difference: what is due comes due, or the access token dies and

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mcpproxy.core.errors import StoreError
-from mcpproxy.core.lifecycle import Plan, RefreshNow, plan
-from mcpproxy.core.model import Grant
+from mcpproxy.core.lifecycle import Plan, RefreshNow, WaitUntil, plan
+from mcpproxy.core.model import Grant, RefreshCause
 from mcpproxy.core.notices import Woke
 from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.refresh import Busy, Refresh, RefreshTools
@@ -145,7 +145,7 @@ class RefreshManager(TokenCounter):
         finally:
             entry.refresh = None
             # Holds whatever the wall clock does: facts alone cannot see it set back.
-            entry.not_before = began + pause
+            entry.not_before = max(entry.not_before, began + pause)
             self._pacer.finished(server, issuer, known, entry.grant, clock)
             entry.signal()
             self._touch(server)
@@ -154,14 +154,11 @@ class RefreshManager(TokenCounter):
 
     def _decide(self, grant: Grant) -> Plan:
         """`plan` at this moment, for facts that were just read under the lease."""
-        entry = self._entries.get(grant.server)
-        return plan(
-            grant,
-            self._tools.clock.now(),
-            self._tools.policy,
-            woken_at=self._wake.woken_at,
-            asked_at=entry.asked_at if entry else None,
-        )
+        entry, woken_at = self._entries.get(grant.server), self._wake.woken_at
+        now, policy = self._tools.clock.now(), self._tools.policy
+        if entry is None:
+            return plan(grant, now, policy, woken_at=woken_at)
+        return entry.due(grant, now, policy, woken_at)
 
     async def _reread(self) -> None:
         self._reread_at = self._tools.clock.elapsed() + REREAD_EVERY

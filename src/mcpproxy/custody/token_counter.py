@@ -245,8 +245,20 @@ class TokenCounter:
 
     def _take(self, grant: Grant) -> None:
         entry, elapsed = self._entries.get(grant.server), self._tools.clock.elapsed()
+        begun_in_future = self._is_news_of_the_future(entry, grant)
         if entry is None:
-            self._entries[grant.server] = Entry(grant, elapsed)
+            entry = self._entries[grant.server] = Entry(grant, elapsed)
         else:
             entry.take(grant, elapsed)
+        if begun_in_future:
+            entry.not_before = max(entry.not_before, elapsed + self._tools.policy.min_interval)
         self._touch(grant.server)
+
+    def _is_news_of_the_future(self, entry: Entry | None, grant: Grant) -> bool:
+        """An attempt that another process began before the clock was set back: how long ago, only
+        time that passes from here can tell.
+        """
+        begun_at = grant.last_begun_at
+        if entry is not None and entry.grant.last_begun_at == begun_at:
+            return False
+        return begun_at is not None and begun_at > self._tools.clock.now()
