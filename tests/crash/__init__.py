@@ -1,0 +1,1 @@
+"""Real processes that die, race and run out of disk, against a provider that keeps the truth."""

@@ -1,0 +1,32 @@
+"""kill -9 of the real daemon, between any two steps of a refresh, against a provider's record."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.crash.killing import Arena
+from tests.crash.planted import BUGS
+from tests.crash.series import failures, leave_for_the_report, tolls, total
+
+KILLS = 200
+SEED = 1
+
+
+@pytest.mark.timeout(600)
+def test_two_hundred_kills_lose_no_login_but_those_of_the_strict_provider(tmp_path: Path) -> None:
+    toll = total(list(tolls(tmp_path, KILLS, SEED)))
+    leave_for_the_report(toll)
+    assert not failures(toll, KILLS), toll
+
+
+@pytest.mark.timeout(300)
+def test_the_bugs_that_were_planted_are_found(tmp_path: Path) -> None:
+    bugs = [bug for bug in BUGS if bug != "none"]
+
+    def lost_with(bug: str) -> tuple[str, ...]:
+        return Arena(tmp_path / bug, number=1, bug=bug).run(4).lost
+
+    with ThreadPoolExecutor(len(bugs)) as pool:
+        found = dict(zip(bugs, pool.map(lost_with, bugs), strict=True))
+    assert all(found.values()), found
