@@ -36,9 +36,11 @@ from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
+from mcpproxy.network.reach import ReachWatch
 from mcpproxy.network.watch import NetworkWatch
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
+from mcpproxy.oauth.probe import ProviderProbe
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.observability.bus import Bus
 from mcpproxy.observability.known_secrets import configured_secrets, grant_secrets
@@ -126,6 +128,7 @@ class App:
         self._spawn(self._config.follow())
         self._spawn(rooms.monitor.run())
         self._spawn(self._watch_network(rooms))
+        self._spawn(self._watch_providers(rooms))
         with suppress(McpproxyError):
             await rooms.logins.start()
 
@@ -307,6 +310,12 @@ class App:
                 await watch.fresh()
                 rooms.manager.network_changed()
                 self._bus.publish(Woke("network", timedelta(0)))
+
+    async def _watch_providers(self, rooms: Rooms) -> None:
+        manager, probe = rooms.manager, ProviderProbe(rooms.sender)
+        reach = ReachWatch(manager.grants, probe.is_open, self._clock, manager.reachable_again)
+        self._bus.hear(reach.hear)
+        await reach.run()
 
     async def _reconnect(self, gateway: Gateway, server: str) -> None:
         with suppress(McpproxyError):

@@ -6,6 +6,7 @@ every 5 s and ever more rarely; and tells only of a way that was closed and is o
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,7 +57,7 @@ class ReachWatch:
         probe: Probe,
         clock: Clock,
         back: Callable[[str], None],
-        chance: Callable[[], float],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._grants = grants
         self._probe = probe
