@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mcpproxy.core.errors import RefreshPending, StoreTrouble
+from mcpproxy.core.http import HttpReply
 from mcpproxy.core.model import Phase, Secret
 from mcpproxy.core.notices import (
     RefreshAttempted,
@@ -238,3 +239,20 @@ async def test_an_attempt_that_a_dead_process_left_is_taken_over_at_the_start() 
         assert bench.endpoint.presented == ["refresh-1", "refresh-1"]
         (failed,) = bench.notices.of(RefreshFailedNotice)
         assert failed.attempt_id == attempt.attempt_id
+
+
+@virtually
+async def test_a_new_process_keeps_the_least_interval_though_the_clock_was_set_back() -> None:
+    async with Bench() as bench:
+        bench.store(age=0.9 * HOUR)
+        bench.endpoint.replies = [HttpReply(503, {}, b"")]
+        moments: list[timedelta] = []
+        bench.endpoint.on_send = lambda: moments.append(bench.clock.elapsed())
+        first = await bench.start("p1")
+        await until(lambda: moments and bench.stored.attempt is None)
+        await first.stop()
+        bench.clock.step(-HOUR)
+        await asyncio.sleep(2)
+        await bench.start("p2")
+        await until(lambda: len(moments) == 2)
+        assert moments[1] - moments[0] >= 10 * SECOND

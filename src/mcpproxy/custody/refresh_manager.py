@@ -156,6 +156,8 @@ class RefreshManager(TokenCounter):
         """`plan` at this moment, for facts that were just read under the lease."""
         entry, woken_at = self._entries.get(grant.server), self._wake.woken_at
         now, policy = self._tools.clock.now(), self._tools.policy
+        if grant.attempt is None and self._is_news_of_the_future(entry, grant):
+            return WaitUntil(now + policy.min_interval, RefreshCause.RETRY)
         if entry is None:
             return plan(grant, now, policy, woken_at=woken_at)
         return entry.due(grant, now, policy, woken_at)
