@@ -302,3 +302,16 @@ def test_without_a_refusal_nothing_ever_ends_a_grant_and_something_is_always_due
     moment = NOW + (seconds + later) * SECOND
     assert ending(grant, moment) is None
     assert isinstance(plan(grant, moment), RefreshNow | WaitUntil)
+
+
+def test_who_asks_for_a_refresh_does_not_wait_for_the_backoff() -> None:
+    grant = a_grant()
+    for n in range(5):
+        grant = fail(grant, n * 1000, FailureKind.NOT_SENT)
+    asked_at = NOW + 4050 * SECOND
+    assert plan(grant, asked_at, asked_at=asked_at) == RefreshNow(RefreshCause.RETRY)
+    told_to_wait = fail(grant, 5000, FailureKind.TRANSIENT, retry_at=NOW + 5600 * SECOND)
+    asked_at = NOW + 5050 * SECOND
+    assert plan(told_to_wait, asked_at, asked_at=asked_at) == WaitUntil(
+        NOW + 5600 * SECOND, RefreshCause.RETRY
+    )

@@ -82,14 +82,14 @@ def plan(
     """What is due for this grant at `now`.
 
     `woken_at` is when the machine last woke or its network last changed: failures from before
-    are retried at once. `asked_at` is when somebody last asked for a refresh by hand. Neither
-    breaks the minimum interval, and neither overrides a provider's Retry-After.
+    are retried at once. `asked_at` is when somebody last asked for a refresh by hand: then too,
+    and a token that is not yet due is refreshed. Neither breaks the minimum interval, and neither overrides a provider's Retry-After.
     """
     if grant.attempt is not None:
         return RefreshNow(RefreshCause.RECOVERY)
     if not can_refresh(grant):
         return Rest() if ending(grant, now) is None else AwaitLogin()
-    due = _due(grant, now, policy, woken_at)
+    due = _due(grant, now, policy, max(filter(None, (woken_at, asked_at)), default=None))
     if due is None:
         return AwaitLogin()
     at, cause = due
