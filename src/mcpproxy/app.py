@@ -1,4 +1,4 @@
-"""The composition root: the one file that knows every concrete class. Builds, starts, stops.
+"""One daemon: opened, built of its rooms, begun, and stopped in order.
 
 Law: the data dir and the port are ours before anything is opened; what spends secrets stops last
 and is let finish.
@@ -6,10 +6,8 @@ and is let finish.
 
 import asyncio
 import os
-import secrets
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -27,28 +25,19 @@ from mcpproxy.core.connection import ConnectionState
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
-from mcpproxy.custody.journal import Journal
-from mcpproxy.custody.login import LoginTools, PendingLogins
-from mcpproxy.custody.refresh import RefreshTools
-from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
-from mcpproxy.gateway.limits import GatewayLimits
-from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
 from mcpproxy.network.reach import ReachWatch
 from mcpproxy.network.watch import NetworkWatch
-from mcpproxy.oauth.client import OAuthHttpSender
-from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.probe import ProviderProbe
-from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.observability.bus import Bus
 from mcpproxy.observability.known_secrets import configured_secrets, grant_secrets
 from mcpproxy.observability.metrics import Metrics
-from mcpproxy.observability.monitor import Monitor
 from mcpproxy.observability.redaction import Redactor
 from mcpproxy.observability.refresh_log import RefreshLog
 from mcpproxy.observability.upstream_log import UpstreamLogs
+from mcpproxy.rooms import Ground, Rooms, introduce
 from mcpproxy.storage.engines import Opening, Vault, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
 from mcpproxy.storage.ownership import DaemonRecord, Ownership
@@ -61,24 +50,11 @@ from mcpproxy.web.parts import DaemonFacts, WebParts
 from mcpproxy.web.server import WebServer
 
 LOG_DIRECTORY: Final = "logs"
-ATTEMPT_ID_BYTES: Final = 9
 
 OWNER: Final = Caller("owner")
 """Whoever has the API key: the guard lets nobody else through."""
 
 _log = structlog.get_logger("mcpproxy")
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What one daemon is made of, each introduced to those it needs."""
-
-    vault: Vault
-    sender: OAuthHttpSender
-    manager: RefreshManager
-    gateway: Gateway
-    logins: PendingLogins
-    monitor: Monitor
 
 
 class App:
@@ -114,7 +90,18 @@ class App:
         provider is waited for.
         """
         vault = self._vault = await self._open_vault()
-        rooms = self._rooms = self._introduce(vault)
+        rooms = self._rooms = introduce(
+            Ground(
+                settings=self._settings,
+                config=self._config,
+                vault=vault,
+                clock=self._clock,
+                bus=self._bus,
+                logs=self._logs,
+                callback=self._callback,
+                may_send=lambda: not self._stopping,
+            )
+        )
         self._listen(self._web_parts(rooms), ownership)
         self._config.on_change(self._apply)
         # Refreshes first: they depend on nothing, and their replay windows may be closing.
@@ -150,58 +137,6 @@ class App:
             )
         return vault
 
-    def _introduce(self, vault: Vault) -> Rooms:
-        settings, out = self._settings, self._settings.outbound
-        sender = OAuthHttpSender(
-            policy=settings.refresh, proxy=out.proxy, no_proxy=out.no_proxy, ca_file=out.ca_file
-        )
-        provider = TokenEndpoint(sender, self._clock)
-        manager = self._build_manager(vault, provider)
-        gateway = Gateway(
-            tokens=manager,
-            clock=self._clock,
-            publisher=self._bus,
-            log=self._logs,
-            health=lambda server: monitor.health(server),
-            routing_mode=settings.routing_mode.value,
-            limits=_limits(settings),
-            outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
-        )
-        logins = PendingLogins(
-            LoginTools(
-                store=vault.store,
-                conversation=Conversation(sender, vault.store, self._clock),
-                provider=provider,
-                listener=self._callback,
-                clock=self._clock,
-                publisher=self._bus,
-                upstreams=self._config.upstreams,
-                challenge=gateway.challenge,
-                adopt=manager.adopt,
-                forget=manager.forget,
-            )
-        )
-        policy = settings.refresh
-        monitor: Monitor = Monitor(
-            self._clock, self._config, manager, gateway, logins.pending, self._bus, policy
-        )
-        return Rooms(vault, sender, manager, gateway, logins, monitor)
-
-    def _build_manager(self, vault: Vault, provider: TokenEndpoint) -> RefreshManager:
-        return RefreshManager(
-            RefreshTools(
-                journal=Journal(vault.store, self._clock, self._bus),
-                lease=vault.lease,
-                provider=provider,
-                clock=self._clock,
-                publisher=self._bus,
-                policy=self._settings.refresh,
-                holder=f"{os.getpid()}",
-                new_attempt_id=lambda: secrets.token_urlsafe(ATTEMPT_ID_BYTES),
-                may_send=lambda: not self._stopping,
-            )
-        )
-
     def _web_parts(self, rooms: Rooms) -> WebParts:
         manager, gateway, monitor = rooms.manager, rooms.gateway, rooms.monitor
         depths = {"events": self._bus.depth}
@@ -221,6 +156,7 @@ class App:
             metrics=metrics,
             logs=self._logs,
             grants=manager,
+            ledger=rooms.vault.store,
             refresh=manager,
             logins=rooms.logins,
             connections=gateway,
@@ -386,12 +322,6 @@ async def _finish(what: str, stopping: Awaitable[None]) -> None:
         await stopping
     except Exception as error:
         _log.error("could not be stopped in order", part=what, exc_info=error)
-
-
-def _limits(settings: Settings) -> GatewayLimits:
-    return GatewayLimits(
-        call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
-    )
 
 
 def log_directory(settings: Settings) -> Path:

@@ -1,0 +1,117 @@
+"""The rooms of one daemon, each introduced to those it needs.
+
+Law: here rooms of one floor meet, and nowhere else; nothing is begun here.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mcpproxy.config.settings import Settings
+from mcpproxy.core.ports import Clock
+from mcpproxy.custody.journal import Journal
+from mcpproxy.custody.login import LoginTools, PendingLogins
+from mcpproxy.custody.refresh import RefreshTools
+from mcpproxy.custody.refresh_manager import RefreshManager
+from mcpproxy.gateway.gateway import Gateway
+from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.transports.outbound import Outbound
+from mcpproxy.live_config import LiveConfig
+from mcpproxy.oauth.client import OAuthHttpSender
+from mcpproxy.oauth.conversation import Conversation
+from mcpproxy.oauth.repair import Repairs
+from mcpproxy.oauth.token_endpoint import TokenEndpoint
+from mcpproxy.observability.bus import Bus
+from mcpproxy.observability.monitor import Monitor
+from mcpproxy.observability.upstream_log import UpstreamLogs
+from mcpproxy.storage.engines import Vault
+from mcpproxy.web.callback import LoopbackCallback
+
+ATTEMPT_ID_BYTES: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all rooms stand on."""
+
+    settings: Settings
+    config: LiveConfig
+    vault: Vault
+    clock: Clock
+    bus: Bus
+    logs: UpstreamLogs
+    callback: LoopbackCallback
+    may_send: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What one daemon is made of."""
+
+    vault: Vault
+    sender: OAuthHttpSender
+    manager: RefreshManager
+    gateway: Gateway
+    logins: PendingLogins
+    monitor: Monitor
+
+
+def introduce(ground: Ground) -> Rooms:
+    """Build every room of a daemon."""
+    settings, clock, bus, vault = ground.settings, ground.clock, ground.bus, ground.vault
+    out = settings.outbound
+    sender = OAuthHttpSender(
+        policy=settings.refresh, proxy=out.proxy, no_proxy=out.no_proxy, ca_file=out.ca_file
+    )
+    provider = TokenEndpoint(sender, clock)
+    manager = _manager(ground, sender, provider)
+    gateway = Gateway(
+        tokens=manager,
+        clock=clock,
+        publisher=bus,
+        log=ground.logs,
+        health=lambda server: monitor.health(server),
+        routing_mode=settings.routing_mode.value,
+        limits=GatewayLimits(
+            call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
+        ),
+        outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
+    )
+    logins = PendingLogins(
+        LoginTools(
+            store=vault.store,
+            conversation=Conversation(sender, vault.store, clock),
+            provider=provider,
+            listener=ground.callback,
+            clock=clock,
+            publisher=bus,
+            upstreams=ground.config.upstreams,
+            challenge=gateway.challenge,
+            adopt=manager.adopt,
+            forget=manager.forget,
+        )
+    )
+    monitor: Monitor = Monitor(
+        clock, ground.config, manager, gateway, logins.pending, bus, settings.refresh
+    )
+    return Rooms(vault, sender, manager, gateway, logins, monitor)
+
+
+def _manager(ground: Ground, sender: OAuthHttpSender, provider: TokenEndpoint) -> RefreshManager:
+    vault, clock = ground.vault, ground.clock
+    return RefreshManager(
+        RefreshTools(
+            journal=Journal(vault.store, clock, ground.bus),
+            lease=vault.lease,
+            provider=provider,
+            clock=clock,
+            publisher=ground.bus,
+            policy=ground.settings.refresh,
+            holder=f"{os.getpid()}",
+            new_attempt_id=lambda: secrets.token_urlsafe(ATTEMPT_ID_BYTES),
+            may_send=ground.may_send,
+            repair=Repairs(sender, vault.store, clock),
+        )
+    )
