@@ -90,7 +90,7 @@ def test_a_refusal_is_degraded_while_it_is_being_confirmed() -> None:
     health = assess(Snapshot(connection=CONNECTED, grant=a_grant(refusals=refused(1))), NOW)
     assert health.summary == "Refresh refused by provider"
     assert health.detail == "invalid_grant; confirming at 2026-01-12T14:00:10Z"
-    assert (health.level, health.action) == (Level.DEGRADED, "view_logs")
+    assert (health.level, health.action) == (Level.DEGRADED, "login")
 
 
 def test_an_ended_grant_is_unhealthy_and_asks_for_a_login() -> None:

@@ -67,6 +67,21 @@ CAUSES: Final = (
         Action.LOGIN,
     ),
     Cause(
+        "credentials_retrying",
+        Level.DEGRADED,
+        "Fetching a token with client credentials: {error}; retry in {in}",
+        "Fetching a token with client credentials",
+        "{error}; next try at {at}. No login is needed",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "credentials_fetching",
+        Level.DEGRADED,
+        "Fetching a token with client credentials",
+        "Fetching a token with client credentials",
+        "The provider is looked up; no login is needed",
+    ),
+    Cause(
         "grant_damaged",
         Level.UNHEALTHY,
         "Stored login damaged - login required",
@@ -136,7 +151,8 @@ CAUSES: Final = (
         "Refresh refused by provider: {error}; confirming in {in}",
         "Refresh refused by provider",
         "{error}; confirming at {at}",
-        Action.VIEW_LOGS,
+        # A person may log in at once if they like; whether they must, the confirmation says.
+        Action.LOGIN,
     ),
     Cause(
         "refresh_outcome_unknown",
