@@ -178,7 +178,10 @@ def test_all_logs_in_wherever_a_login_is_needed(
 def test_status_shows_expiry_and_refreshes(daemon: Daemon, world: World, program: Program) -> None:
     world.add_oauth("one")
     lines = program.run("auth", "status").out.splitlines()
-    assert " ".join(lines[0].split()) == "NAME LOGIN TOKEN EXPIRES LAST REFRESH NEXT REFRESH HEALTH"
+    assert (
+        " ".join(lines[0].split())
+        == "NAME LOGIN TOKEN EXPIRES LAST REFRESH NEXT REFRESH LOGIN ENDS HEALTH"
+    )
     assert "2026-01-12T15:05:00Z" in lines[1]
     assert "2026-01-12T14:53:00Z" in lines[1]
     (found,) = json.loads(program.run("auth", "status", "one", "-o", "json").out)

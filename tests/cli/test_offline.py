@@ -97,3 +97,17 @@ async def test_a_corrupt_vault_is_a_remark_too(program: Program) -> None:
     ran = program.run("upstream", "list")
     assert ran.code == 0
     assert "the store cannot be read" in ran.err
+
+
+async def test_the_ledger_is_told_without_a_daemon_and_without_its_key(program: Program) -> None:
+    now = datetime.now(UTC)
+    await store(program, ended(now))
+    found = program.run("explain", "ended")
+    assert "no daemon runs" in found.err
+    assert "What happened:" in found.out
+    assert "Logged in at https://provider.example." in found.out
+    (program.data_dir / "vault.key").unlink()
+    locked = program.run("explain", "ended")
+    assert "Logged in at https://provider.example." in locked.out
+    assert "the store cannot be read" in locked.err
+    assert "auth login" not in locked.out

@@ -14,9 +14,11 @@ from mcpproxy.core.errors import (
     ConfigError,
     LoginRequired,
     StoreTrouble,
+    StoreUnavailable,
     UnknownLogin,
     UpstreamUnavailable,
 )
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import (
     ClientRegistration,
     Grant,
@@ -99,6 +101,8 @@ class World:
     flows: dict[str, LoginFlow] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
+    ledger: dict[str, list[LedgerLine]] = field(default_factory=dict)
+    ledger_trouble: StoreUnavailable | None = None
     trouble: StoreTrouble | None = None
     flow_changed: asyncio.Event = field(default_factory=asyncio.Event)
     line_written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +137,12 @@ class World:
 
     def connection(self, server: str) -> Connection:
         return self.connection_facts.get(server, Connection())
+
+    # LedgerBook
+    async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
+        if self.ledger_trouble is not None:
+            raise self.ledger_trouble
+        return self.ledger.get(server, [])[-limit:] if limit else []
 
     # ServerEditor
     async def add(self, server: NewServer) -> None:
@@ -299,6 +309,7 @@ def web_parts(world: World, *, require_mcp_auth: bool = True) -> WebParts:
         metrics=metrics,
         logs=world,
         grants=world,
+        ledger=world,
         refresh=world,
         logins=world,
         connections=world,

@@ -39,7 +39,7 @@ def explained(change: Callable[[Grant], Grant] = lambda grant: grant) -> Explana
 
 
 def text(found: Explanation) -> str:
-    return "\n".join(found.lines)
+    return "\n".join((*found.lines, *found.outlook))
 
 
 def test_a_healthy_login_says_what_comes_next_and_what_would_end_it() -> None:

@@ -28,7 +28,17 @@ def test_the_server_list_has_the_fields_that_scripts_rely_on(daemon: Daemon) -> 
         "logged_in_at": "2026-01-12T14:05:00Z",
         "token_expires_at": "2026-01-12T15:05:00Z",
         "last_refresh_at": None,
+        "last_attempt_at": None,
         "next_refresh_at": "2026-01-12T14:53:00Z",
+        "ends_at": None,
+        "ends_because": None,
+        "grant_type": "authorization_code",
+        "provider": {
+            "profile": None,
+            "rotates": None,
+            "usual_life_seconds": None,
+            "note": None,
+        },
         "generation": 1,
         "refresh_count": 0,
         "failure": None,
@@ -70,7 +80,8 @@ def test_no_answer_ever_holds_a_secret(daemon: Daemon, world: World) -> None:
         world.grant_facts["github-mcp"], refusals=Refusals(2, NOW, NOW, refused)
     )
     seen = b""
-    for path in ("servers", "servers/github-mcp", "servers/github-mcp/explain", "status",
+    for path in ("servers", "servers/github-mcp", "servers/github-mcp/explain",
+                 "servers/github-mcp/ledger", "status",
                  "doctor", "tools", "servers/github-mcp/logs", "openapi.json"):  # fmt: skip
         reply = daemon.request("GET", f"/api/v1/{path}")
         assert reply.status == 200
@@ -145,7 +156,8 @@ def test_a_bad_query_is_refused(daemon: Daemon, query: str) -> None:
         ("DELETE", "/api/v1/servers/nobody"),
         *(("POST", f"/api/v1/servers/nobody/{action}") for action in
           ("login", "logout", "restart", "enable", "disable", "approve")),
-        *(("GET", f"/api/v1/servers/nobody/{what}") for what in ("logs", "explain", "tools")),
+        *(("GET", f"/api/v1/servers/nobody/{what}") for what in
+          ("logs", "explain", "ledger", "tools")),
         ("GET", "/api/v1/tools?server=nobody"),
     ],
 )  # fmt: skip

@@ -19,11 +19,12 @@ from mcpproxy.config.settings import Settings
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreError, UnknownServer
 from mcpproxy.core.health import Health, Snapshot, assess
+from mcpproxy.core.ledger import MAX_LEDGER
 from mcpproxy.core.model import Grant, Secret, Upstream
 from mcpproxy.storage.connection import Access
 from mcpproxy.storage.engines import Opening, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
-from mcpproxy.web.explain import explain
+from mcpproxy.web.explain import Told, explain
 from mcpproxy.web.items import login_item, server_item
 
 _ABSENT = Connection(
@@ -39,7 +40,7 @@ def servers(options: Globals) -> list[dict[str, Any]]:
 
 def listing(options: Globals) -> dict[str, Any]:
     """Servers and kept logins, as REST would list them."""
-    settings, grants = _read(options)
+    settings, grants, _ = _read(options)
     now = datetime.now(UTC)
     kept = [
         {"server": name, "oauth": msgspec.to_builtins(login_item(grant, now, settings.refresh))}
@@ -52,15 +53,16 @@ def listing(options: Globals) -> dict[str, Any]:
 
 def server(options: Globals, name: str) -> dict[str, Any]:
     """Raises UnknownServer."""
-    settings, grants = _read(options)
+    settings, grants, _ = _read(options)
     return _item(_find(settings, name), grants.get(name), datetime.now(UTC))
 
 
 def explanation(options: Globals, name: str) -> dict[str, Any]:
     """Raises UnknownServer."""
-    settings, grants = _read(options)
+    settings, grants, told = _read(options, ledger_of=name)
     upstream, grant, now = _find(settings, name), grants.get(name), datetime.now(UTC)
-    words = explain(upstream, _health(upstream, grant, now), _ABSENT, grant, now)
+    health = _health(upstream, grant, now)
+    words = explain(upstream, health, _ABSENT, grant, now, settings.refresh, told=told)
     found: dict[str, Any] = msgspec.to_builtins(words)
     return found
 
@@ -91,23 +93,29 @@ def _health(upstream: Upstream, grant: Grant | None, now: datetime) -> Health:
     return assess(snapshot, now, zone=now.astimezone().tzinfo)
 
 
-def _read(options: Globals) -> tuple[Settings, Mapping[str, Grant]]:
-    """Raises ConfigError for a configuration that cannot be loaded."""
+def _read(
+    options: Globals, *, ledger_of: str | None = None
+) -> tuple[Settings, Mapping[str, Grant], Told]:
+    """The configuration, the logins, and the ledger of one of them. Raises ConfigError for a
+    configuration that cannot be loaded.
+    """
     location = options.reach().location
     if not location.config_path.exists():
         note(f"(no daemon runs, and {location.config_path} does not exist yet)")
-        return Settings(location.config_path, location.data_dir, api_key=Secret("")), {}
+        return Settings(location.config_path, location.data_dir, api_key=Secret("")), {}, Told()
     # A file without a key is made whole by `serve`; for looking, any key will do.
     settings = load(location._replace(api_key=location.api_key or "none"), os.environ)
     note("(no daemon runs; this is read from the configuration and the store)")
     try:
-        return settings, asyncio.run(_grants(settings))
+        grants, told = asyncio.run(_stored(settings, ledger_of))
     except StoreError as error:
         note(f"(the store cannot be read: {error.message})")
-        return settings, {}
+        return settings, {}, Told(trouble=error.message)
+    return settings, grants, told
 
 
-async def _grants(settings: Settings) -> Mapping[str, Grant]:
+async def _stored(settings: Settings, ledger_of: str | None) -> tuple[Mapping[str, Grant], Told]:
+    """Needs no lock of the daemon's; what is sealed needs the key, the ledger does not."""
     url = settings.database_url
     vault = await open_vault(
         Opening(
@@ -119,8 +127,12 @@ async def _grants(settings: Settings) -> Mapping[str, Grant]:
         )
     )
     try:
+        told = Told()
+        if ledger_of is not None:
+            told = Told(await vault.store.load_ledger(ledger_of, MAX_LEDGER))
         if vault.locked is not None:
-            raise vault.locked
-        return {grant.server: grant for grant in await vault.store.load_grants()}
+            note(f"(the store cannot be read: {vault.locked.message})")
+            return {}, told
+        return {grant.server: grant for grant in await vault.store.load_grants()}, told
     finally:
         await vault.store.close()

@@ -3,7 +3,8 @@
 Law: nothing is guessed. Every sentence says a fact, what follows from it, or what a person can do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -12,21 +13,24 @@ import msgspec
 from mcpproxy.core.causes import Action
 from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.health import Health, countdown, rfc3339
-from mcpproxy.core.lifecycle import AwaitLogin, RefreshNow, Rest, WaitUntil, ending, plan
+from mcpproxy.core.ledger import LedgerLine, Outcome
+from mcpproxy.core.lifecycle import (
+    AwaitLogin,
+    RefreshNow,
+    Rest,
+    WaitUntil,
+    can_refresh,
+    ending,
+    plan,
+    scheduled,
+)
 from mcpproxy.core.model import FailureKind, Grant, Phase, RefreshCause, Upstream, Verdict
-from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
+from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive, refresh_at
+from mcpproxy.core.prediction import predicted_end
+from mcpproxy.core.providers import profile_of
+from mcpproxy.web.known import end_words, learned_words, profile_words
+from mcpproxy.web.ledger import BECAUSE, LedgerItem, ledger_items, story
 
-_BECAUSE: Final = {
-    RefreshCause.SCHEDULED: "at 80 % of the token's life, as always",
-    RefreshCause.EXPIRED: "because the access token has expired",
-    RefreshCause.CHALLENGED: "because the server refused the access token",
-    RefreshCause.RETRY: "to try again after the failure",
-    RefreshCause.RESEND: "to send the same request again, as its answer never arrived",
-    RefreshCause.CONFIRM: "to confirm the provider's refusal",
-    RefreshCause.PROBE: "to ask one last time whether the refusal stands",
-    RefreshCause.RECOVERY: "to finish what an earlier process began",
-    RefreshCause.ASKED: "because somebody asked for it",
-}
 _VERDICT: Final = {
     Verdict.PROVIDER_ENDED: "The provider ended this login: it answered the refresh with "
     "“{evidence}”.",
@@ -57,14 +61,32 @@ _DO: Final = {
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """`lines` are whole sentences in the order they are to be read."""
+    """Whole sentences in the order they are to be read: `lines` say how it is, `story` what
+    happened (the ledger in short; `ledger` has all of it), `outlook` what happens next and what
+    would end the login.
+    """
 
     name: str
     level: str
     summary: str
+    detail: str
     lines: list[str]
+    story: list[str]
+    ledger: list[LedgerItem]
+    outlook: list[str]
     action: str
     next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The ledger as it could be read; `trouble` is why it could not."""
+
+    lines: Sequence[LedgerLine] = ()
+    trouble: str | None = None
+
+
+NOTHING_TOLD: Final = Told()
 
 
 def explain(
@@ -74,19 +96,27 @@ def explain(
     grant: Grant | None,
     now: datetime,
     policy: RefreshPolicy = DEFAULT_POLICY,
+    *,
+    told: Told = NOTHING_TOLD,
 ) -> Explanation:
     """Why `upstream` is in the state it is in."""
     lines = [*_admin(upstream), *_connection(connection, now)]
     if grant is not None:
-        lines += _grant(grant, now, policy)
+        lines += _grant(grant, now)
     elif upstream.url is not None:
-        lines.append("No login is stored for this server.")
+        lines.append(_no_login(told, now))
+    if told.trouble is not None:
+        lines.append(f"What happened before cannot be read now: {told.trouble}.")
     action = Action(health.action)
     return Explanation(
         name=upstream.name,
         level=health.level.value,
         summary=health.summary,
+        detail=health.detail,
         lines=lines,
+        story=story(told.lines),
+        ledger=ledger_items(told.lines),
+        outlook=list(_outlook(grant, now, policy)) if grant is not None else [],
         action=health.action,
         next_step=_DO[action].format(name=upstream.name) if action else "Nothing to do.",
     )
@@ -112,7 +142,14 @@ def _connection(connection: Connection, now: datetime) -> Iterator[str]:
         yield f"The next attempt to connect is due {due}."
 
 
-def _grant(grant: Grant, now: datetime, policy: RefreshPolicy) -> Iterator[str]:
+def _no_login(told: Told, now: datetime) -> str:
+    last = told.lines[-1] if told.lines else None
+    if last is None or last.outcome is not Outcome.LOGGED_OUT:
+        return "No login is stored for this server."
+    return f"No login is stored for this server: it was logged out {_moment(last.at, now)}."
+
+
+def _grant(grant: Grant, now: datetime) -> Iterator[str]:
     yield (
         f"The login was made {_moment(grant.logged_in_at, now)} at {grant.issuer}; this is its "
         f"generation {grant.generation}, refreshed {_times(grant.refresh_count)}."
@@ -126,9 +163,29 @@ def _grant(grant: Grant, now: datetime, policy: RefreshPolicy) -> Iterator[str]:
         words = _VERDICT[verdict.verdict].format(evidence=verdict.evidence)
         yield f"{words} That was {_moment(verdict.at, now)}."
         yield "What was stored is kept as evidence; a new login takes its place."
+    yield from _provider(grant)
+
+
+def _provider(grant: Grant) -> Iterator[str]:
+    """What is known of the provider, where it may explain something."""
+    learned = learned_words(grant.learned)
+    if learned is not None:
+        yield learned
+    profile = profile_of(grant.issuer)
+    known = profile_words(profile) if profile is not None else None
+    if known is not None:
+        yield known
+
+
+def _outlook(grant: Grant, now: datetime, policy: RefreshPolicy) -> Iterator[str]:
+    """What happens next, and what would end the login."""
     yield _next(grant, now, policy)
-    if verdict is None:
-        yield _would_end(grant)
+    if ending(grant, now) is not None:
+        return
+    end = predicted_end(grant)
+    if end is not None and end.at > now:
+        yield end_words(end, _moment(end.at, now))
+    yield _would_end(grant)
 
 
 def _token(grant: Grant, now: datetime) -> str:
@@ -175,17 +232,25 @@ def _trouble(grant: Grant, now: datetime) -> Iterator[str]:
 def _next(grant: Grant, now: datetime, policy: RefreshPolicy) -> str:
     match plan(grant, now, policy):
         case RefreshNow(cause):
-            return f"Next: a refresh now, {_BECAUSE[cause]}."
+            return f"Next: a refresh now, {BECAUSE[cause]}."
+        case WaitUntil(at, RefreshCause.SCHEDULED):
+            return f"Next: a refresh {_moment(at, now)}, {_scheduled(grant, policy)}."
         case WaitUntil(at, cause):
-            return f"Next: a refresh {_moment(at, now)}, {_BECAUSE[cause]}."
+            return f"Next: a refresh {_moment(at, now)}, {BECAUSE[cause]}."
         case Rest():
             return "Next: nothing is planned; a refresh follows when the server refuses the token."
         case AwaitLogin():
             return "Next: only a new login helps."
 
 
+def _scheduled(grant: Grant, policy: RefreshPolicy) -> str:
+    if scheduled(grant, policy) == refresh_at(grant.tokens, policy):
+        return f"at {policy.refresh_fraction:.0%} of the token's life, as always".replace("%", " %")
+    return "so that the provider does not take the login for abandoned"
+
+
 def _would_end(grant: Grant) -> str:
-    if grant.tokens.refresh_token is None:
+    if not can_refresh(grant):
         return "It ends with its access token: the provider issued no refresh token."
     return "Only the provider's confirmed refusal or a logout ends it; no outage does."
 

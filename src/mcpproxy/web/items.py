@@ -15,6 +15,9 @@ from mcpproxy.core.health import Health, rfc3339
 from mcpproxy.core.lifecycle import RefreshNow, WaitUntil, ending, plan
 from mcpproxy.core.model import Grant, Transport, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
+from mcpproxy.core.prediction import predicted_end
+from mcpproxy.core.providers import profile_of
+from mcpproxy.web.known import ProviderItem, provider_item
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
@@ -42,7 +45,10 @@ class FailureItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OAuthItem(msgspec.Struct, frozen=True, kw_only=True):
-    """The login behind a server. `token_expires_at` is null when the provider does not say."""
+    """The login behind a server. `token_expires_at` is null when the provider does not say,
+    `last_refresh_at` is of the last refresh that succeeded, and `ends_at` is when the login will
+    end though nothing is wrong with it, as far as that is known.
+    """
 
     authenticated: bool
     token_valid: bool = False
@@ -52,7 +58,12 @@ class OAuthItem(msgspec.Struct, frozen=True, kw_only=True):
     logged_in_at: Time | None = None
     token_expires_at: Time | None = None
     last_refresh_at: Time | None = None
+    last_attempt_at: Time | None = None
     next_refresh_at: Time | None = None
+    ends_at: Time | None = None
+    ends_because: str | None = None
+    grant_type: str | None = None
+    provider: ProviderItem | None = None
     generation: int = 0
     refresh_count: int = 0
     failure: FailureItem | None = None
@@ -143,6 +154,7 @@ def login_item(grant: Grant, now: datetime, policy: RefreshPolicy) -> OAuthItem:
     """A stored login, whether its server is configured or not."""
     ended = ending(grant, now)
     run = grant.refusals or grant.failures
+    end = predicted_end(grant)
     return OAuthItem(
         authenticated=ended is None,
         token_valid=ended is None and grant.rejected is None and is_alive(grant.tokens, now),
@@ -152,7 +164,12 @@ def login_item(grant: Grant, now: datetime, policy: RefreshPolicy) -> OAuthItem:
         logged_in_at=rfc3339(grant.logged_in_at),
         token_expires_at=_time(grant.tokens.expires_at),
         last_refresh_at=_time(grant.refreshed_at),
+        last_attempt_at=_time(grant.last_begun_at),
         next_refresh_at=_time(next_refresh_at(grant, now, policy)),
+        ends_at=rfc3339(end.at) if end else None,
+        ends_because=end.because if end else None,
+        grant_type=grant.grant_type.value,
+        provider=provider_item(profile_of(grant.issuer), grant.learned),
         generation=grant.generation,
         refresh_count=grant.refresh_count,
         failure=FailureItem(

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import Transport
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
@@ -69,6 +70,14 @@ class ServerEditor(Protocol):
         ...
 
 
+class LedgerBook(Protocol):
+    """Where the ledger is kept."""
+
+    async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
+        """The last `limit` lines about this server, oldest first. Raises StoreError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
     """The daemon about itself. Nothing in here is a secret: `key_location` is where, not what."""
@@ -102,6 +111,7 @@ class WebParts:
     metrics: Metrics
     logs: LogLines
     grants: GrantFacts
+    ledger: LedgerBook
     refresh: RefreshControl
     logins: LoginDesk
     connections: ConnectionFacts

@@ -7,9 +7,10 @@ from typing import Annotated, Final
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from mcpproxy.core.errors import UnknownServer
+from mcpproxy.core.errors import StoreError, UnknownServer
+from mcpproxy.core.ledger import MAX_LEDGER
 from mcpproxy.core.model import Transport, Upstream
-from mcpproxy.web.explain import Explanation, explain
+from mcpproxy.web.explain import Explanation, Told, explain
 from mcpproxy.web.items import (
     OAuthItem,
     ServerItem,
@@ -19,6 +20,7 @@ from mcpproxy.web.items import (
     server_item,
     server_stats,
 )
+from mcpproxy.web.ledger import Ledger, ledger_items
 from mcpproxy.web.parts import NewServer, WebParts
 from mcpproxy.web.rest.endpoint import Call, Endpoint, NoBody, NoQuery, get, post
 
@@ -81,6 +83,12 @@ class LogTail(msgspec.Struct, frozen=True):
 class LogQuery(msgspec.Struct, frozen=True):
     tail: Annotated[int, msgspec.Meta(ge=0, le=MAX_TAIL)] = 50
     follow: bool = False
+
+
+class LedgerQuery(msgspec.Struct, frozen=True):
+    """How many lines, counted from the newest."""
+
+    limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEDGER)] = MAX_LEDGER
 
 
 class Refreshed(msgspec.Struct, frozen=True):
@@ -207,16 +215,30 @@ async def _logout(call: Call[NoBody, NoQuery]) -> Done:
     return Done(call.name, "logout", note)
 
 
-async def _explain(call: Call[NoBody, NoQuery]) -> Explanation:
+async def _explain(call: Call[NoBody, LedgerQuery]) -> Explanation:
     parts = call.parts
+    upstream = find(parts, call.name)
+    try:
+        told = Told(await parts.ledger.load_ledger(call.name, call.query.limit))
+    except StoreError as error:
+        told = Told(trouble=error.message)
     return explain(
-        find(parts, call.name),
+        upstream,
         parts.monitor.health(call.name),
         parts.connections.connection(call.name),
         parts.grants.grant(call.name),
         parts.clock.now(),
         parts.policy,
+        told=told,
     )
+
+
+async def _ledger(call: Call[NoBody, LedgerQuery]) -> Ledger:
+    """A login outlives its server, and the ledger outlives both."""
+    lines = await call.parts.ledger.load_ledger(call.name, call.query.limit)
+    if not lines and call.parts.grants.grant(call.name) is None:
+        find(call.parts, call.name)
+    return Ledger(server=call.name, lines=ledger_items(lines))
 
 
 async def _logs(call: Call[NoBody, LogQuery]) -> LogTail | Response:
@@ -265,5 +287,18 @@ ENDPOINTS: Final = (
     post(f"{_ONE}/approve", "End the quarantine", _approve, Done, NoBody),
     post(f"{_ONE}/refresh", "Refresh the token now", _refresh, Refreshed, NoBody),
     get(f"{_ONE}/logs", "The server's log; follow=true streams text", _logs, LogTail, LogQuery),
-    get(f"{_ONE}/explain", "Why the server is as it is", _explain, Explanation, NoQuery),
+    get(
+        f"{_ONE}/explain",
+        "Why the server is as it is, with the last `limit` lines of its ledger",
+        _explain,
+        Explanation,
+        LedgerQuery,
+    ),
+    get(
+        f"{_ONE}/ledger",
+        "What happened to its login: the last `limit` lines, the oldest of them first",
+        _ledger,
+        Ledger,
+        LedgerQuery,
+    ),
 )
