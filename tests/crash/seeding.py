@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mcpproxy.clock import SystemClock
 from mcpproxy.core.model import ClientRegistration, Grant, RegistrationSource, Secret, TokenSet
+from mcpproxy.core.ports import Clock
 from mcpproxy.storage.connection import Access
 from mcpproxy.storage.engines import Opening, Vault, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
@@ -22,9 +23,11 @@ async def open_data(data_dir: Path, access: Access = Access.READ_WRITE) -> Vault
     return await open_vault(Opening(data_dir, keys, CLOCK, access=access))
 
 
-def a_login(ground: Ground, origin: str, name: str, *, life: timedelta) -> Grant:
+def a_login(
+    ground: Ground, origin: str, name: str, *, life: timedelta, clock: Clock = CLOCK
+) -> Grant:
     """What a login leaves behind: token set number 1, made now."""
-    now = CLOCK.now()
+    now = clock.now()
     return Grant(
         server=name,
         server_url=f"{origin}/mcp/{name}",
