@@ -116,6 +116,7 @@ class App:
         self._spawn(rooms.monitor.run())
         self._spawn(self._watch_network(rooms))
         self._spawn(self._watch_providers(rooms))
+        rooms.machine.apply()
         with suppress(McpproxyError):
             await rooms.logins.start()
 
@@ -198,6 +199,7 @@ class App:
         if self._web is not None:
             await _finish("the web server", self._web.stop())
         if rooms is not None:
+            await _finish("logins by client credentials", rooms.machine.stop())
             await _finish("pending logins", rooms.logins.stop())
         await _finish("the login callback", self._callback.aclose())
         if rooms is not None:
@@ -218,6 +220,7 @@ class App:
         match notice:
             case Woke():
                 gateway.wake()
+                self._rooms.machine.retry_now()
             case RefreshSucceeded(server=server):
                 self._learn_secrets(server)
                 if gateway.connection(server).state is not ConnectionState.CONNECTED:
@@ -263,6 +266,7 @@ class App:
         self._learn_secrets()
         if self._rooms is not None:
             await self._rooms.manager.reconfigure(settings.upstreams)
+            self._rooms.machine.apply()
             await self._rooms.gateway.apply(settings.upstreams)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -13,6 +13,7 @@ from mcpproxy.config.settings import Settings
 from mcpproxy.core.ports import Clock
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
+from mcpproxy.custody.machine_login import MachineLogins, MachineTools
 from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.gateway.gateway import Gateway
@@ -55,6 +56,7 @@ class Rooms:
     manager: RefreshManager
     gateway: Gateway
     logins: PendingLogins
+    machine: MachineLogins
     monitor: Monitor
 
 
@@ -79,24 +81,49 @@ def introduce(ground: Ground) -> Rooms:
         ),
         outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
     )
+    conversation = Conversation(sender, vault.store, clock)
+    machine = MachineLogins(
+        MachineTools(
+            store=vault.store,
+            conversation=conversation,
+            clock=clock,
+            policy=settings.refresh,
+            upstreams=ground.config.upstreams,
+            challenge=gateway.challenge,
+            known=manager.grant,
+            adopt=manager.adopt,
+            log_out=lambda server: logins.logout(server),
+        )
+    )
     logins = PendingLogins(
         LoginTools(
             store=vault.store,
-            conversation=Conversation(sender, vault.store, clock),
+            lease=vault.lease,
+            conversation=conversation,
             provider=provider,
             listener=ground.callback,
             clock=clock,
+            policy=settings.refresh,
             publisher=bus,
             upstreams=ground.config.upstreams,
             challenge=gateway.challenge,
             adopt=manager.adopt,
             forget=manager.forget,
+            seed=machine.seed,
+            token=manager.token,
         )
     )
     monitor: Monitor = Monitor(
-        clock, ground.config, manager, gateway, logins.pending, bus, settings.refresh
+        clock,
+        ground.config,
+        manager,
+        gateway,
+        logins.pending,
+        bus,
+        settings.refresh,
+        seeding=machine.seeding,
     )
-    return Rooms(vault, sender, manager, gateway, logins, monitor)
+    return Rooms(vault, sender, manager, gateway, logins, machine, monitor)
 
 
 def _manager(ground: Ground, sender: OAuthHttpSender, provider: TokenEndpoint) -> RefreshManager:

@@ -35,24 +35,18 @@ class Browser(StrEnum):
 
     OPEN = "open"
     PASTE = "paste"
+    ELSEWHERE = "elsewhere"
 
 
 def log_in(options: Globals, client: Client, name: str, browser: Browser, wait: timedelta) -> None:
     """Log in to one server. Raises what went wrong."""
-    flow = client.post(f"/api/v1/servers/{segment(name)}/login", seconds=BEGIN_SECONDS)
-    url = str(flow["auth_url"])
+    body = {"way": "device"} if browser is Browser.ELSEWHERE else None
+    flow = client.post(f"/api/v1/servers/{segment(name)}/login", body, seconds=BEGIN_SECONDS)
     to_errors = options.format != "table"
-    click.echo(
-        f"To log in to {escape_unsafe(name)}, open:\n\n  {escape_unsafe(url)}\n", err=to_errors
-    )
-    sys.stdout.flush()
-    if browser is Browser.OPEN:
-        _open(url)
-    else:
-        note("Or paste the address that the browser ends on, and press Enter.")
-        threading.Thread(target=_paste, args=(client,), daemon=True).start()
-    with _waiting():
-        flow = _outcome(client, flow, wait)
+    if flow["outcome"] is None:
+        _ask_person(options, client, flow, browser)
+        with _waiting("your other device" if flow["user_code"] else "the browser"):
+            flow = _outcome(client, flow, wait)
     if flow["outcome"] != "succeeded":
         raise RemoteError(
             {
@@ -66,6 +60,29 @@ def log_in(options: Globals, client: Client, name: str, browser: Browser, wait: 
         output.show({key: flow[key] for key in ("server", "outcome", "message")}, options.format)
     else:
         click.echo(f"Logged in to {escape_unsafe(name)}.")
+
+
+def _ask_person(options: Globals, client: Client, flow: dict[str, Any], browser: Browser) -> None:
+    """What the person has to do, printed; and the browser opened, if that is what they want."""
+    url, code, name = str(flow["auth_url"]), flow["user_code"], str(flow["server"])
+    words = f"To log in to {escape_unsafe(name)}, open:\n\n  {escape_unsafe(url)}\n"
+    if code:
+        page = str(flow["verification_uri"])
+        shown = escape_unsafe(str(code))
+        words = f"To log in to {escape_unsafe(name)}, open on any device:\n\n"
+        words += f"  {escape_unsafe(page)}\n\nand enter the code:\n\n  {shown}\n"
+        if url != page:
+            words += "\nWith the code in it already; compare it with the page's:\n\n"
+            words += f"  {escape_unsafe(url)}\n"
+    click.echo(words, err=options.format != "table")
+    sys.stdout.flush()
+    if code:
+        return
+    if browser is Browser.OPEN:
+        _open(url)
+    else:
+        note("Or paste the address that the browser ends on, and press Enter.")
+        threading.Thread(target=_paste, args=(client,), daemon=True).start()
 
 
 def _outcome(client: Client, flow: dict[str, Any], wait: timedelta) -> dict[str, Any]:
@@ -115,7 +132,7 @@ def _paste(client: Client) -> None:
 
 
 @contextlib.contextmanager
-def _waiting() -> Iterator[None]:
+def _waiting(what: str) -> Iterator[None]:
     """A sign of life while we wait, on a terminal only."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
@@ -125,7 +142,7 @@ def _waiting() -> Iterator[None]:
     def turn() -> None:
         at = 0
         while not done.wait(0.2):
-            sys.stderr.write(f"\r{SPINNER[at % len(SPINNER)]} waiting for the browser ")
+            sys.stderr.write(f"\r{SPINNER[at % len(SPINNER)]} waiting for {what} ")
             sys.stderr.flush()
             at += 1
         sys.stderr.write("\r\x1b[K")

@@ -42,6 +42,41 @@ class OAuthModel(_Model):
     extra_params: dict[str, str] = Field(
         default={}, description="Added to the authorization request"
     )
+    grant_type: Literal["authorization_code", "device_code", "client_credentials"] = Field(
+        default="authorization_code",
+        description="How tokens are come by: a person in a browser, a person at another device, "
+        "or nobody: the client's own secret or key",
+    )
+    private_key: str | None = Field(
+        default=None,
+        description="Key in PEM form that proves the client (private_key_jwt), best as a reference",
+    )
+    private_key_file: str | None = Field(
+        default=None, description="File that holds it; a path beside the configuration file"
+    )
+    key_id: str | None = Field(
+        default=None, description="The key's name at the provider (`kid`), where it wants one"
+    )
+    signing_alg: (
+        Literal[
+            "ES256",
+            "ES384",
+            "ES512",
+            "RS256",
+            "RS384",
+            "RS512",
+            "PS256",
+            "PS384",
+            "PS512",
+            "EdDSA",
+        ]
+        | None
+    ) = Field(default=None, description="How it signs; default: the usual way for such a key")
+    assertion_audience: Literal["issuer", "endpoint"] = Field(
+        default="issuer",
+        description="Whom the signature names as its reader: the issuer, or the URL it is sent to "
+        "(Microsoft Entra and Okta want that)",
+    )
 
     @field_validator("extra_params")
     @classmethod

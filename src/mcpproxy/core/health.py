@@ -47,6 +47,16 @@ WARN_BEFORE: Final = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
+class Seeding:
+    """A login with client credentials that is being made. With an `error` the last try failed;
+    the next is at `retry_at`.
+    """
+
+    error: str | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that is known about one server at one moment."""
 
@@ -58,6 +68,7 @@ class Snapshot:
     store_trouble: StoreTrouble | None = None
     woken_at: datetime | None = None
     damage: str | None = None
+    seeding: Seeding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,11 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
         yield "grant_damaged", Facts(error=snapshot.damage)
     if snapshot.login_until is not None:
         yield "login_pending", Facts(at=snapshot.login_until)
+    seeding = snapshot.seeding
+    if seeding is not None and seeding.error is not None:
+        yield "credentials_retrying", Facts(at=seeding.retry_at, error=seeding.error)
+    elif seeding is not None:
+        yield "credentials_fetching", Facts()
     connection = snapshot.connection
     if snapshot.grant is not None:
         yield from _grant_names(snapshot.grant, now, policy, snapshot.woken_at)

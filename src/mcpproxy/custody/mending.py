@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import assert_never
 
 from mcpproxy.core.events import ClientRenewed, EndpointMoved, GrantEvent, RepairBegan
-from mcpproxy.core.model import ClientRegistration, Grant, GrantType, RegistrationSource, Upstream
+from mcpproxy.core.model import (
+    AuthMethod,
+    ClientRegistration,
+    Grant,
+    GrantType,
+    RegistrationSource,
+    Upstream,
+)
 from mcpproxy.core.ports import Clock
 from mcpproxy.core.provider_ports import ProviderRepair
 from mcpproxy.core.repair import Repair
@@ -37,12 +44,22 @@ def client_configured(grant: Grant, upstream: Upstream) -> ClientRegistration | 
         return None
     if config.client_id != client.client_id or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
         return None
+    signs, secret = config.private_key is not None, config.client_secret
+    by_secret = client.auth_method in (AuthMethod.SECRET_BASIC, AuthMethod.SECRET_POST)
+    if signs:
+        method = AuthMethod.PRIVATE_KEY_JWT
+    elif secret is None:
+        method = AuthMethod.NONE
+    else:
+        method = client.auth_method if by_secret else AuthMethod.SECRET_BASIC
     changed = replace(
         client,
-        client_secret=config.client_secret,
+        auth_method=method,
+        client_secret=None if signs else secret,
         private_key=config.private_key,
         key_id=config.key_id,
         signing_alg=config.signing_alg,
+        assertion_audience=config.assertion_audience,
     )
     return None if changed == client else changed
 

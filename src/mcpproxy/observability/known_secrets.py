@@ -9,8 +9,10 @@ def configured_secrets(upstream: Upstream) -> Iterator[Secret]:
     """What a person configured for a server to know or to be sent."""
     yield from upstream.headers.values()
     yield from upstream.env.values()
-    if upstream.oauth is not None and upstream.oauth.client_secret is not None:
-        yield upstream.oauth.client_secret
+    if upstream.oauth is not None:
+        for secret in (upstream.oauth.client_secret, upstream.oauth.private_key):
+            if secret is not None:
+                yield secret
 
 
 def grant_secrets(grant: Grant) -> Iterator[Secret]:
@@ -20,6 +22,7 @@ def grant_secrets(grant: Grant) -> Iterator[Secret]:
         grant.tokens.refresh_token,
         grant.client.client_secret,
         grant.client.registration_token,
+        grant.client.private_key,
     ):
         if secret is not None:
             yield secret

@@ -13,7 +13,7 @@ from typing import Final
 from mcpproxy.core.causes import Action
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UnknownServer
-from mcpproxy.core.health import Health, Snapshot, assess
+from mcpproxy.core.health import Health, Seeding, Snapshot, assess
 from mcpproxy.core.notices import Notice, ServersChanged
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
@@ -58,8 +58,11 @@ class Monitor:
         policy: RefreshPolicy = DEFAULT_POLICY,
         *,
         zone: tzinfo | None = None,
+        seeding: Callable[[str], Seeding | None] = lambda server: None,
     ) -> None:
-        """`zone` is for times of day; None is the machine's own."""
+        """`zone` is for times of day; None is the machine's own. `seeding` tells of logins with
+        client credentials that are being made.
+        """
         self._clock = clock
         self._directory = directory
         self._grants = grants
@@ -68,6 +71,7 @@ class Monitor:
         self._publisher = publisher
         self._policy = policy
         self._zone = zone
+        self._seeding = seeding
         self._nudged = asyncio.Event()
         self._faults = Faults("telling the health of")
 
@@ -100,6 +104,7 @@ class Monitor:
             store_trouble=self._grants.store_trouble(),
             woken_at=self._grants.woken_at(),
             damage=self._grants.damage(server),
+            seeding=self._seeding(server),
         )
 
     def hear(self, notice: Notice) -> None:

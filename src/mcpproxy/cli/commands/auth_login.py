@@ -9,7 +9,7 @@ from mcpproxy.cli.command import define
 from mcpproxy.cli.context import find_globals, note, require
 from mcpproxy.cli.login import Browser, log_in
 from mcpproxy.cli.servers import read_servers
-from mcpproxy.core.errors import McpproxyError, UsageError
+from mcpproxy.core.errors import McpproxyError
 
 MAX_MINUTES = 10
 """A pending login lives as long; waiting longer could only end in its time-out."""
@@ -20,7 +20,7 @@ MAX_MINUTES = 10
 @click.option("-s", "--server", metavar="NAME", help="The same as NAME.")
 @click.option("--all", "every", is_flag=True, help="Log in wherever a login is needed.")
 @click.option("--no-browser", is_flag=True, help="Open none; the redirect URL can be pasted back.")
-@click.option("--device", is_flag=True, help="Not possible yet: use --no-browser.")
+@click.option("--device", is_flag=True, help="Log in on another device, by a code typed in there.")
 @click.option(
     "--timeout",
     default=float(MAX_MINUTES * 60),
@@ -37,12 +37,9 @@ def command(
     timeout: float,
 ) -> int:
     options = find_globals()
-    if device:
-        raise UsageError(
-            "Logging in on another device is not possible yet.",
-            next_step="Use --no-browser and open the URL there.",
-        )
     browser = Browser.PASTE if no_browser else Browser.OPEN
+    if device:
+        browser = Browser.ELSEWHERE
     wait = timedelta(seconds=timeout)
     client = options.client()
     if not every:

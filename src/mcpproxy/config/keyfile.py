@@ -1,0 +1,46 @@
+"""A private key in PEM form, from the configuration or from a file of its own.
+
+Law: what is wrong with it is said with its path and never with its text; whether it fits the
+provider is seen when it signs.
+"""
+
+from pathlib import Path
+from typing import Final
+
+MAX_KEY: Final = 64 * 1024
+"""Characters; the PEM text of an RSA key of 16384 bits has 13,000."""
+
+BEGIN: Final = "-----BEGIN "
+PRIVATE: Final = "PRIVATE KEY-----"
+
+
+def read_key(path: Path) -> str:
+    """The text of a key file. Raises ValueError: it cannot be read, or is no such key."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_KEY)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: this is no key in PEM form") from None
+    try:
+        return check_key(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def check_key(text: str) -> str:
+    """The key, if it looks like one that can sign. Raises ValueError."""
+    pem = text.replace("\\n", "\n") if "\n" not in text.strip() else text
+    if BEGIN not in pem:
+        raise ValueError("this is no key in PEM form (-----BEGIN PRIVATE KEY-----)")
+    if "ENCRYPTED" in pem:
+        raise ValueError(
+            "the key is encrypted; write it without a passphrase (openssl pkey -in KEY -out NEW) "
+            "and keep the new file readable for yourself alone"
+        )
+    if "OPENSSH" in pem:
+        raise ValueError("an OpenSSH key; turn it into PEM with `ssh-keygen -p -m PKCS8 -f KEY`")
+    if PRIVATE not in pem:
+        raise ValueError("this is not a private key (-----BEGIN PRIVATE KEY-----)")
+    return pem
