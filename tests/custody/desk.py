@@ -10,24 +10,44 @@ from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 from mcpproxy.core.errors import CallbackPortBusy, LoginDenied, LoginError
-from mcpproxy.core.model import Grant, PendingLogin, Secret, Upstream
+from mcpproxy.core.model import (
+    DeviceCode,
+    Grant,
+    GrantType,
+    OAuthConfig,
+    PendingLogin,
+    RegistrationSource,
+    Secret,
+    TokenSet,
+    Upstream,
+)
+from mcpproxy.core.policy import DEFAULT_POLICY
+from mcpproxy.core.provider_ports import DeviceWait
 from mcpproxy.custody.login import LoginTools, PendingLogins
+from mcpproxy.custody.machine_login import MachineLogins, MachineTools
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from tests.builders import ISSUER, SERVER_URL, a_client, a_grant, a_token_set
 from tests.custody.bench import NAME, Bench
 
 PENDING_FOR = timedelta(minutes=10)
+POLL_EVERY = timedelta(seconds=5)
 
 
 @dataclass
 class Pages:
-    """The port LoginConversation: a provider that says yes, no, or nothing yet."""
+    """The port LoginConversation: a provider that says yes, no, or nothing yet. `says` are its
+    next answers to polls; it takes the credentials once it has nothing left to complain about.
+    """
 
     bench: Bench
     gate: asyncio.Event | None = None
     presented: list[str] = field(default_factory=list)
     fails: LoginError | None = None
+    says: list[Secret | DeviceWait] = field(default_factory=list)
+    polls: list[datetime] = field(default_factory=list)
+    seeded: list[datetime] = field(default_factory=list)
+    seeding_fails: list[LoginError] = field(default_factory=list)
     _number: int = 0
 
     async def prepare(
@@ -48,6 +68,53 @@ class Pages:
             redirect_uri=redirect_uri,
             created_at=now,
             expires_at=now + PENDING_FOR,
+        )
+
+    async def prepare_device(
+        self, upstream: Upstream, redirect_uri: str, *, challenge: str | None = None
+    ) -> PendingLogin:
+        login = await self.prepare(upstream, redirect_uri)
+        code = f"CODE-{self._number}"
+        page = f"{ISSUER}/device"
+        return replace(
+            login,
+            authorization_url=f"{page}?user_code={code}",
+            device=DeviceCode(Secret(f"device-{code}"), code, page, None, POLL_EVERY),
+        )
+
+    async def poll_device(self, login: PendingLogin) -> Secret | DeviceWait:
+        assert login.device is not None
+        self.polls.append(self.bench.clock.now())
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails is not None:
+            raise self.fails
+        if self.says:
+            return self.says.pop(0)
+        return DeviceWait(login.device.interval, login.device.interval)
+
+    async def seed(self, upstream: Upstream, *, challenge: str | None = None) -> Grant:
+        self.seeded.append(self.bench.clock.now())
+        if self.seeding_fails:
+            raise self.seeding_fails.pop(0)
+        config, now = upstream.oauth or OAuthConfig(), self.bench.clock.now()
+        self._number += 1
+        return a_grant(
+            upstream.name,
+            tokens=TokenSet(Secret(""), None, issued_at=now, expires_at=now),
+            client=replace(
+                a_client(),
+                client_id=config.client_id or "",
+                client_secret=config.client_secret,
+                private_key=config.private_key,
+                source=RegistrationSource.CONFIGURED,
+            ),
+            server_url=upstream.url or "",
+            login_id=f"machine-{self._number}",
+            logged_in_at=now,
+            scope=" ".join(config.scopes) or None,
+            grant_type=GrantType.CLIENT_CREDENTIALS,
+            revocation_endpoint=f"{ISSUER}/revoke",
         )
 
     def read_redirect(self, login: PendingLogin, redirect: str) -> str:
@@ -118,6 +185,19 @@ class Desk:
             "jira-mcp": Upstream("jira-mcp", url="https://jira.example.com/mcp"),
             "local": Upstream("local", command="run-it"),
         }
+        self.machine = MachineLogins(
+            MachineTools(
+                store=bench.disk,
+                conversation=self.pages,
+                clock=bench.clock,
+                policy=DEFAULT_POLICY,
+                upstreams=lambda: self.upstreams,
+                challenge=lambda server: None,
+                known=manager.grant,
+                adopt=manager.adopt,
+                log_out=lambda server: self.logins.logout(server),
+            )
+        )
         self.logins = self.restarted()
 
     def restarted(self) -> PendingLogins:
@@ -125,15 +205,19 @@ class Desk:
         return PendingLogins(
             LoginTools(
                 store=self.bench.disk,
+                lease=self.bench.tools().lease,
                 conversation=self.pages,
                 provider=TokenEndpoint(self.bench.endpoint, self.bench.clock),
                 listener=self.port,
                 clock=self.bench.clock,
+                policy=DEFAULT_POLICY,
                 publisher=self.bench.notices,
                 upstreams=lambda: self.upstreams,
                 challenge=lambda server: None,
                 adopt=self.manager.adopt,
                 forget=self.manager.forget,
+                seed=self.machine.seed,
+                token=self.manager.token,
             )
         )
 
@@ -143,6 +227,7 @@ async def a_desk() -> AsyncIterator[Desk]:
     async with Bench() as bench:
         desk = Desk(bench, await bench.start())
         yield desk
+        await desk.machine.stop()
         await desk.logins.stop()
 
 

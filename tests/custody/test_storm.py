@@ -1,92 +1,27 @@
 """Ten thousand expired logins at one provider that takes ten refreshes a second (virtual time)."""
 
 import asyncio
-import json
-from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Final
-from urllib.parse import parse_qs
 
-from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import Grant, Secret
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from tests.builders import SERVER_URL, a_grant, a_token_set
 from tests.custody.bench import Bench
+from tests.custody.limited import LIMIT, LimitedProvider, busiest_second
 from tests.proof import record
 from tests.simulation.loop import run_virtually
 
 LOGINS: Final = 10_000
-LIMIT: Final = 10
-"""Refreshes in any one second; what is more gets a 429."""
-
 UNDER_WAY: Final = 0.1
 """How long after a first 429 the requests of before may still arrive, in seconds."""
 
 HOUR: Final = timedelta(hours=1)
 CALLERS: Final = 200
-
-
-class Strict:
-    """A provider of one-time refresh tokens that counts what it is asked in each second."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._second: deque[float] = deque()
-        self.generations: dict[str, int] = {}
-        self.reused: list[str] = []
-        self.complained: list[float] = []
-        self.asked: list[float] = []
-
-    async def exchange(
-        self,
-        request: HttpRequest,
-        *,
-        before_send: Callable[[], Awaitable[None]] | None = None,
-    ) -> HttpReply | NoReply:
-        await asyncio.sleep(0.02)
-        if before_send is not None:
-            await before_send()
-        reply = self._answer(parse_qs(request.body.decode())["refresh_token"][0])
-        await asyncio.sleep(0.05)
-        return reply
-
-    def _answer(self, token: str) -> HttpReply:
-        now = self._loop.time()
-        self.asked.append(now)
-        while self._second and self._second[0] <= now - 1:
-            self._second.popleft()
-        if len(self._second) >= LIMIT:
-            self.complained.append(now)
-            return HttpReply(429, {"retry-after": "2"}, b"")
-        self._second.append(now)
-        name, _, number = token.rpartition("#")
-        if int(number) != self.generations.get(name, 1):
-            self.reused.append(token)
-            return HttpReply(400, {}, b'{"error":"invalid_grant"}')
-        self.generations[name] = int(number) + 1
-        body = {
-            "access_token": f"access-{name}-{int(number) + 1}",
-            "refresh_token": f"{name}#{int(number) + 1}",
-            "expires_in": 86_400,
-        }
-        return HttpReply(200, {"content-type": "application/json"}, json.dumps(body).encode())
-
-
-def busiest_second(moments: list[float]) -> int:
-    """The most of these in any one second."""
-    window: deque[float] = deque()
-    most = 0
-    for at in moments:
-        window.append(at)
-        while window[0] <= at - 1:
-            window.popleft()
-        most = max(most, len(window))
-    return most
 
 
 def expired(bench: Bench, name: str) -> Grant:
@@ -95,10 +30,10 @@ def expired(bench: Bench, name: str) -> Grant:
     return bench.put(a_grant(name, tokens=tokens, logged_in_at=issued_at, login_id=name))
 
 
-async def storm(logins: int, pace: float) -> tuple[Strict, list[float], Bench]:
+async def storm(logins: int, pace: float) -> tuple[LimitedProvider, list[float], Bench]:
     """All refreshed; how long each caller in between waited."""
     async with Bench() as bench:
-        provider = Strict()
+        provider = LimitedProvider()
         endpoint = TokenEndpoint(provider, bench.clock)
         policy = RefreshPolicy(pace=pace)
         manager = RefreshManager(replace(bench.tools(), provider=endpoint, policy=policy))
@@ -131,7 +66,7 @@ async def _call_now_and_then(manager: RefreshManager, logins: int) -> list[float
     return sorted(waited)
 
 
-def judge(provider: Strict, waited: list[float], bench: Bench) -> None:
+def judge(provider: LimitedProvider, waited: list[float], bench: Bench) -> None:
     """Nothing lost, and who waits did not wait for the others."""
     assert provider.reused == []
     assert set(provider.generations.values()) == {2}
