@@ -7,23 +7,19 @@ with what this makes, so that a change of the code without its page fails.
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import click
 
+from docs.metrics_page import metrics
+from docs.providers_page import providers
 from mcpproxy.cli.program import COMMANDS, GROUPS, global_options
-from mcpproxy.clock import SystemClock
 from mcpproxy.config import reference
 from mcpproxy.core import errors, notices
 from mcpproxy.core.causes import CAUSES
 from mcpproxy.core.errors import McpproxyError
-from mcpproxy.core.health import Snapshot, assess
-from mcpproxy.core.notices import LoginLost, Notice, RefreshSucceeded, ToolCalled
-from mcpproxy.observability.metrics import Metrics
 from mcpproxy.web.rest.table import ENDPOINTS, OPENAPI_PATH
 
 DOCS: Final = Path(__file__).parent
@@ -236,78 +232,6 @@ def _family(root: type[McpproxyError]) -> Iterator[type[McpproxyError]]:
             yield from _family(kind)
 
 
-def metrics() -> str:
-    rows = [
-        f"| `{name}` | {kind} | {labels} | {text} |"
-        for name, (kind, labels, text) in _families(_sample_metrics().text()).items()
-    ]
-    return "\n".join(
-        (
-            "# Metrics",
-            "",
-            "`GET /metrics` answers in the Prometheus text format. It needs no key from loopback.",
-            "",
-            "| metric | type | labels | meaning |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            "`result` of a refresh is one of:",
-            "",
-            "| result | when |",
-            "|---|---|",
-            "| `success` | a token was issued and stored |",
-            "| `failed_network` | nothing was sent, or no answer came |",
-            "| `failed_invalid_grant` | the provider refused the login |",
-            "| `failed_other` | the provider answered, but neither with tokens nor with a refusal "
-            "of the login; also a refused client registration |",
-            "",
-            "Every attempt counts, wherever it began. `mcpproxy_oauth_logins_total` counts logins",
-            "that ended though nobody here ended them: it is the number to alert on. At most 1000",
-            "servers have series of their own; the rest share `other`.",
-            "",
-            "```sh",
-            "curl -s http://localhost:8080/metrics | grep mcpproxy_oauth_refresh_total",
-            "```",
-        )
-    )
-
-
-def _sample_metrics() -> Metrics:
-    """A registry in which everything that has labels was fed once."""
-    clock, took = SystemClock(), timedelta(seconds=1)
-    grant: Any = SimpleNamespace(tokens=SimpleNamespace(expires_at=clock.now()))
-    health = assess(Snapshot(), clock.now())
-    made = Metrics(clock, lambda: {"github": health}, lambda _: grant, {"events": lambda: 0})
-    fed: tuple[Notice, ...] = (
-        RefreshSucceeded("github", "attempt", 2, took, None),
-        LoginLost("github", "provider_ended", "invalid_grant"),
-        ToolCalled("github", "search", "ok", took),
-    )
-    for notice in fed:
-        made.hear(notice)
-    return made
-
-
-def _families(text: str) -> Mapping[str, tuple[str, str, str]]:
-    """Type, labels and help text of each metric, from the text that Prometheus reads."""
-    kinds: dict[str, str] = {}
-    helps: dict[str, str] = {}
-    labels: dict[str, str] = {}
-    for line in text.splitlines():
-        words = line.split(" ", 3)
-        if line.startswith("# HELP "):
-            helps[words[2]] = words[3]
-        elif line.startswith("# TYPE "):
-            kinds[words[2]] = words[3]
-        elif "{" in line:
-            name, _, rest = line.partition("{")
-            found = [pair.partition("=")[0] for pair in rest.rpartition("}")[0].split(",")]
-            family = name if name in kinds else name.rpartition("_")[0]
-            shown = [f"`{label}`" for label in found if label not in ("", "le")]
-            labels.setdefault(family, ", ".join(shown))
-    return {name: (kinds[name], labels.get(name, ""), helps[name]) for name in kinds}
-
-
 def events() -> str:
     kinds = [kind for kind in get_args(notices.Notice) if isinstance(kind, type)]
     rows = [
@@ -347,6 +271,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/exit-codes.md": exit_codes,
     "reference/metrics.md": metrics,
     "reference/events.md": events,
+    "explanation/providers.md": providers,
 }
 
 

@@ -25,6 +25,8 @@ from mcpproxy.core.connection import ConnectionState
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
+from mcpproxy.custody.endings import Endings
+from mcpproxy.custody.journal import Journal
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.live_config import LiveConfig
@@ -142,8 +144,10 @@ class App:
         manager, gateway, monitor = rooms.manager, rooms.gateway, rooms.monitor
         depths = {"events": self._bus.depth}
         metrics = Metrics(self._clock, monitor.healths, manager.grant, depths)
-        for hear in (RefreshLog().hear, metrics.hear, monitor.hear, self._hear):
+        endings = Endings(Journal(rooms.vault.store, self._clock, self._bus), manager, self._clock)
+        for hear in (RefreshLog().hear, metrics.hear, monitor.hear, endings.hear, self._hear):
             self._bus.hear(hear)
+        self._spawn(endings.run())
         return WebParts(
             clock=self._clock,
             rules=self._rules,

@@ -6,11 +6,25 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mcpproxy.core.model import FailureKind, RefreshFailure
-from mcpproxy.core.notices import LoginLost, RefreshFailedNotice, RefreshSucceeded, ToolCalled
+from mcpproxy.core.ledger import LedgerLine, Outcome
+from mcpproxy.core.model import (
+    FailureKind,
+    FailureRun,
+    Learned,
+    RefreshFailure,
+    Refusals,
+    Verdict,
+)
+from mcpproxy.core.notices import (
+    LedgerWritten,
+    LoginLost,
+    RefreshFailedNotice,
+    RefreshSucceeded,
+    ToolCalled,
+)
 from mcpproxy.observability import metrics as module
-from mcpproxy.observability.metrics import Metrics, refresh_result
-from tests.web.stubs import World, web_parts
+from mcpproxy.observability.metrics import LOGIN_REASONS, Metrics, refresh_result
+from tests.web.stubs import NOW, World, web_parts
 
 SECOND = timedelta(seconds=1)
 TIMEOUT = RefreshFailure(FailureKind.UNKNOWN, "timeout")
@@ -61,8 +75,10 @@ def test_the_result_says_whose_fault_it_was(
 
 def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metrics) -> None:
     metrics.hear(RefreshSucceeded("github-mcp", "a", 2, SECOND, None))
-    metrics.hear(LoginLost("github-mcp", "provider_ended", "invalid_grant"))
+    metrics.hear(ended("github-mcp"))
     metrics.hear(ToolCalled("github-mcp", "echo", "ok", SECOND))
+    learned = Learned(ends_at=world.clock.now() + timedelta(days=1))
+    world.grant_facts["github-mcp"] = replace(world.grant_facts["github-mcp"], learned=learned)
     world.clock.advance(timedelta(minutes=10))
     families = list(text_string_to_metric_families(metrics.text()))
     assert {family.name for family in families} == {
@@ -75,6 +91,8 @@ def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metric
         "mcpproxy_servers",
         "mcpproxy_servers_health",
         "mcpproxy_oauth_token_expiry_seconds",
+        "mcpproxy_oauth_login_end_seconds",
+        "mcpproxy_oauth_refresh_failures",
         "mcpproxy_queue_depth",
     }
     assert all(family.samples for family in families)
@@ -82,6 +100,52 @@ def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metric
     values = {sample.name: sample.value for family in families for sample in family.samples}
     assert values["mcpproxy_uptime_seconds"] == 600
     assert values["mcpproxy_oauth_token_expiry_seconds"] == 3000
+    assert values["mcpproxy_oauth_login_end_seconds"] == 86400 - 600
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_an_end_that_joins_the_ledger_counts_by_its_verdict(
+    metrics: Metrics, verdict: Verdict
+) -> None:
+    assert lost(metrics, verdict) is None, "nobody has looked yet"
+    metrics.text()
+    assert lost(metrics, verdict) == 0, "so that increase() sees the first one"
+    metrics.hear(ended("github-mcp", verdict.value))
+    assert lost(metrics, verdict) == 1
+
+
+def test_nothing_but_an_end_in_the_ledger_counts_as_a_lost_login(metrics: Metrics) -> None:
+    metrics.text()
+    metrics.hear(LoginLost("github-mcp", "provider_ended", "told anew by every process"))
+    refused = ended("github-mcp").line
+    for outcome in set(Outcome) - {Outcome.ENDED}:
+        metrics.hear(LedgerWritten("github-mcp", replace(refused, outcome=outcome)))
+    assert lost(metrics, Verdict.PROVIDER_ENDED) == 0
+
+
+def test_failures_in_a_row_are_told_until_one_succeeds(world: World, metrics: Metrics) -> None:
+    name = 'mcpproxy_oauth_refresh_failures{server="github-mcp"}'
+    assert f"{name} 0\n" in metrics.text()
+    whole = world.grant_facts["github-mcp"]
+    failing = replace(
+        whole, failures=FailureRun(3, NOW, NOW, TIMEOUT), refusals=Refusals(1, NOW, NOW, TIMEOUT)
+    )
+    world.grant_facts["github-mcp"] = failing
+    assert f"{name} 4\n" in metrics.text()
+
+
+def ended(server: str, reason: str = "provider_ended") -> LedgerWritten:
+    line = LedgerLine(server, "login", NOW, Outcome.ENDED, 1, code=reason, detail="invalid_grant")
+    return LedgerWritten(server, line)
+
+
+def lost(metrics: Metrics, verdict: Verdict) -> float | None:
+    """The count of logins of `github-mcp` that were lost with this verdict."""
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text())}
+    for sample in families["mcpproxy_oauth_logins"].samples:
+        if sample.labels.get("reason") == verdict.value and sample.name.endswith("_total"):
+            return float(sample.value)
+    return None
 
 
 def test_gauges_follow_the_facts(world: World, metrics: Metrics) -> None:
@@ -112,13 +176,13 @@ def test_the_number_of_series_is_bounded(metrics: Metrics, monkeypatch: pytest.M
     monkeypatch.setattr(module, "MAX_SERVERS", 10)
     for number in range(100):
         metrics.hear(ToolCalled(f"server-{number}", "echo", "ok", SECOND))
-        metrics.hear(LoginLost("github-mcp", f"made up {number}", "x"))
+        metrics.hear(ended("github-mcp", f"made up {number}"))
         metrics.hear(ToolCalled("github-mcp", "echo", f"made up {number}", SECOND))
     families = {f.name: f for f in text_string_to_metric_families(metrics.text())}
     totals = [s for s in families["mcpproxy_tool_calls"].samples if s.name.endswith("_total")]
     assert len({sample.labels["server"] for sample in totals}) <= 11
     reasons = {sample.labels["reason"] for sample in families["mcpproxy_oauth_logins"].samples}
-    assert reasons == {"other"}
+    assert reasons - LOGIN_REASONS == {"other"}
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\nb", "a\\b", "../x", "", "é" * 5])

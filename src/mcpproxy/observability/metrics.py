@@ -6,6 +6,7 @@ takes more values than its bound.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -14,15 +15,17 @@ from prometheus_client.registry import Collector
 
 from mcpproxy.core.causes import Level
 from mcpproxy.core.health import Health
-from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
+from mcpproxy.core.ledger import Outcome
+from mcpproxy.core.model import FailureKind, Grant, RefreshFailure, Verdict
 from mcpproxy.core.notices import (
-    LoginLost,
+    LedgerWritten,
     Notice,
     RefreshFailedNotice,
     RefreshSucceeded,
     ToolCalled,
 )
 from mcpproxy.core.ports import Clock
+from mcpproxy.core.prediction import predicted_end
 from mcpproxy.observability.exposition import render
 from mcpproxy.observability.isolation import Faults
 
@@ -35,9 +38,7 @@ FAILED_INVALID_GRANT: Final = "failed_invalid_grant"
 FAILED_OTHER: Final = "failed_other"
 
 STATUSES: Final = ("connected", "connecting", "disconnected", "error", "disabled", "quarantined")
-LOGIN_REASONS: Final = frozenset(
-    {"provider_ended", "lost_in_transit", "client_ended", "no_refresh_token"}
-)
+LOGIN_REASONS: Final = frozenset(verdict.value for verdict in Verdict)
 OUTCOMES: Final = frozenset({"ok", "error", "unavailable"})
 CLIENT_CODES: Final = frozenset({"invalid_client", "unauthorized_client"})
 
@@ -77,7 +78,7 @@ class Metrics:
         )
         self._logins = Counter(
             "mcpproxy_oauth_logins",
-            "Logins that ended without the user ending them; the service level",
+            "Logins that ended without the user ending them; each end counts once",
             ("server", "reason"),
             registry=self._registry,
         )
@@ -94,7 +95,7 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_Facts(clock, healths, grants, depths, self._label))
+        self._registry.register(_Facts(clock, healths, grants, depths, self._label, self._begin))
 
     def hear(self, notice: Notice) -> None:
         """Count what happened."""
@@ -107,8 +108,8 @@ class Metrics:
                 labels = (self._label(server), refresh_result(failure))
                 self._refreshes.labels(*labels).inc()
                 self._refresh_seconds.labels(*labels).observe(duration.total_seconds())
-            case LoginLost(server=server, reason=reason):
-                reason = reason if reason in LOGIN_REASONS else "other"
+            case LedgerWritten(server=server, line=line) if line.outcome is Outcome.ENDED:
+                reason = line.code if line.code in LOGIN_REASONS else "other"
                 self._logins.labels(self._label(server), reason).inc()
             case ToolCalled(server=server, outcome=outcome, duration=duration):
                 labels = (self._label(server), outcome if outcome in OUTCOMES else "error")
@@ -120,6 +121,13 @@ class Metrics:
     def text(self) -> str:
         """The Prometheus text format, version 0.0.4."""
         return render(self._registry.collect())
+
+    def _begin(self, label: str) -> None:
+        """Let the counts of this server's lost logins stand at 0: of a series that appears with
+        its first count, `increase()` never sees that one.
+        """
+        for reason in LOGIN_REASONS:
+            self._logins.labels(label, reason)
 
     def _label(self, server: str) -> str:
         if server in self._servers:
@@ -154,7 +162,10 @@ class _Facts(Collector):
         grants: Callable[[str], Grant | None],
         depths: Mapping[str, Callable[[], int]],
         label: Callable[[str], str],
+        begin: Callable[[str], None],
     ) -> None:
+        """`begin` is told of every server that has a login."""
+        self._begin = begin
         self._clock = clock
         self._started = clock.elapsed()
         self._healths = healths
@@ -183,7 +194,7 @@ class _Facts(Collector):
             tuple(level.value for level in Level),
             (health.level.value for health in healths.values()),
         )
-        yield self._expiries(healths)
+        yield from self._of_logins(healths)
         depth = GaugeMetricFamily(
             "mcpproxy_queue_depth", "Entries that wait in a queue", labels=["queue"]
         )
@@ -194,23 +205,49 @@ class _Facts(Collector):
                 self._faults.tell(name, error)
         yield depth
 
-    def _expiries(self, servers: Iterable[str]) -> Metric:
-        family = GaugeMetricFamily(
+    def _of_logins(self, servers: Iterable[str]) -> Iterator[Metric]:
+        """What there is to say of each login, by its server."""
+        expiry = GaugeMetricFamily(
             "mcpproxy_oauth_token_expiry_seconds",
             "Seconds until the access token expires; negative when it has",
+            labels=["server"],
+        )
+        end = GaugeMetricFamily(
+            "mcpproxy_oauth_login_end_seconds",
+            "Seconds until the login ends, where that is known beforehand",
+            labels=["server"],
+        )
+        failures = GaugeMetricFamily(
+            "mcpproxy_oauth_refresh_failures",
+            "Refreshes in a row that brought no token; 0 when the last one did",
             labels=["server"],
         )
         now = self._clock.now()
         for server in servers:
             label = self._label(server)
             try:
-                grant = self._grants(server)
-                if grant is not None and grant.tokens.expires_at is not None and label != "other":
-                    left = grant.tokens.expires_at - now
-                    family.add_metric([label], round(left.total_seconds(), 3))
+                grant = self._grants(server) if label != "other" else None
+                if grant is None:
+                    continue
+                self._begin(label)
+                expires_at, ends = grant.tokens.expires_at, predicted_end(grant)
+                if expires_at is not None:
+                    expiry.add_metric([label], _left(expires_at, now))
+                if ends is not None:
+                    end.add_metric([label], _left(ends.at, now))
+                failures.add_metric([label], _failures(grant))
             except Exception as error:
                 self._faults.tell(server, error)
-        return family
+        yield from (expiry, end, failures)
+
+
+def _left(at: datetime, now: datetime) -> float:
+    return round((at - now).total_seconds(), 3)
+
+
+def _failures(grant: Grant) -> int:
+    run, refusals = grant.failures, grant.refusals
+    return (run.count if run else 0) + (refusals.count if refusals else 0)
 
 
 def _counted(
