@@ -74,18 +74,22 @@ test: lint unit e2e ## Everything: lint, unit, contract, simulation, end to end
 
 .PHONY: unit
 unit: dev system peers ## Unit, contract and simulation tests
-	$(BIN)/pytest --ignore=tests/e2e -n $(TEST_WORKERS) --dist=worksteal \
+	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/crash -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 
 # Real servers, a real browser and real clocks: two of these at once would disturb each other.
 .PHONY: e2e
-e2e: dev system peers ## End-to-end tests against real servers in a real browser
-	$(BIN)/pytest tests/e2e --junit-xml=test-results/e2e.xml $(ARGS)
+e2e: dev system peers ## End-to-end and crash tests: real servers, processes, a real browser
+	$(BIN)/pytest tests/e2e tests/crash --junit-xml=test-results/e2e.xml $(ARGS)
 
 .PHONY: sim
 sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite): faults against the logins
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),10) \
 	  --engine $(or $(ENGINE),memory) $(ARGS)
+
+.PHONY: crash
+crash: dev ## kill -9 of the real daemon against the logins (KILLS=200 SEED=1)
+	$(BIN)/python -m tests.crash --kills $(or $(KILLS),200) --seed $(or $(SEED),1) $(ARGS)
 
 .PHONY: bench
 bench: dev ## Measure the cost of a proxied call

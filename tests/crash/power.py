@@ -33,7 +33,7 @@ from tests.crash.ground import Ground, Policy, names, policies
 from tests.crash.images import Disk, Image
 from tests.crash.racer import Nobody
 from tests.crash.recorder import Kind, Operation, RecordedConnection, Recorder
-from tests.crash.seeding import CLOCK, a_login
+from tests.crash.seeding import CLOCK, a_login, token_index
 from tests.simulation.clock import SimClock
 from tests.simulation.loop import run_virtually
 
@@ -201,7 +201,7 @@ def _judge(name: str, grant: Grant | None, promise: Promise) -> Iterator[str]:
         return
     if grant.revision < promise.revision:
         yield f"{name} is at revision {grant.revision}, {promise.revision} was promised"
-    index = int(grant.tokens.refresh_token.reveal().split(".")[2])
+    index = token_index(grant)
     attempt = grant.attempt
     is_noted = attempt is not None and attempt.phase is Phase.SENDING
     if index != promise.live and not (index == promise.live - 1 and is_noted):

@@ -8,13 +8,14 @@ import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.crash.ground import Ground, policies
+from tests.crash.ground import ACCEPTED, Ground, policies
 from tests.crash.record import Event, Record
 from tests.peers.process import Process, answers, free_port, http
 
@@ -50,6 +51,18 @@ class ProviderProcess:
         """Change how it behaves from now on; see provider.Ways."""
         with http(5.0) as client:
             client.post(f"{self.origin}/ways", json=ways).raise_for_status()
+
+    def wait_for(self, number: int, deadline: float) -> list[Event]:
+        """The next `number` presentations that it took, as they come."""
+        end, seen = time.monotonic() + deadline, list[Event]()
+        while len(seen) < number:
+            try:
+                event = self.events.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError(f"{len(seen)} of {number} refreshes in {deadline:g} s") from None
+            if event.what == "presented" and event.verdict in ACCEPTED:
+                seen.append(event)
+        return seen
 
     def record(self) -> Record:
         """All that happened."""

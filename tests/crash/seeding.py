@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from mcpproxy.clock import SystemClock
+from mcpproxy.core.ledger import MAX_LEDGER, LedgerLine
 from mcpproxy.core.model import ClientRegistration, Grant, RegistrationSource, Secret, TokenSet
 from mcpproxy.core.ports import Clock
 from mcpproxy.storage.connection import Access
@@ -73,3 +74,22 @@ def stored(data_dir: Path) -> dict[str, Grant]:
         return grants
 
     return asyncio.run(load())
+
+
+def ledger(data_dir: Path, server: str) -> Sequence[LedgerLine]:
+    """What the vault tells of this login's past, oldest first."""
+
+    async def load() -> Sequence[LedgerLine]:
+        vault = await open_data(data_dir, Access.READ_ONLY)
+        lines = await vault.store.load_ledger(server, MAX_LEDGER)
+        await vault.store.close()
+        return lines
+
+    return asyncio.run(load())
+
+
+def token_index(grant: Grant) -> int:
+    """Which of the provider's tokens it is that this login holds."""
+    token = grant.tokens.refresh_token
+    assert token is not None
+    return int(token.reveal().split(".")[2])
