@@ -45,7 +45,7 @@ class LimitedProvider:
             self._second.popleft()
         if len(self._second) >= LIMIT:
             self.complained.append(now)
-            return HttpReply(429, {"retry-after": "2"}, b"")
+            return HttpReply(429, {"retry-after": "1"}, b"")
         self._second.append(now)
         name, _, number = token.rpartition("#")
         if int(number) != self.generations.get(name, 1):

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 LOGINS: Final = 200
 HOUR: Final = timedelta(hours=1)
-CALLERS: Final = 20
+CALLERS: Final = 100
 
 
 class Unheard:
@@ -106,7 +106,7 @@ async def call_now_and_then(manager: RefreshManager) -> list[float]:
     async with asyncio.TaskGroup() as callers:
         for n in range(CALLERS):
             callers.create_task(call(f"server-{LOGINS - 1 - n:03}"))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
     return sorted(waited)
 
 
