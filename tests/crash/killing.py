@@ -11,14 +11,14 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.crash.ground import ACCEPTED, Policy, names
 from tests.crash.provider_process import ProviderProcess
 from tests.crash.record import Event, Kill, Record
-from tests.crash.seeding import a_login, seed, stored
+from tests.crash.seeding import stored, token_index
+from tests.crash.stage import servers, sow
 from tests.crash.zygote import Zygote
 from tests.e2e.daemon import Daemon
 from tests.peers.process import wait_until
@@ -172,26 +172,19 @@ class Arena:
             self._victim.fork(zygote)
 
     def _prepare(self) -> Victim:
-        origin, ground = self.provider.origin, self.provider.ground
-        data_dir = self._directory / "data"
-        seed(
-            data_dir,
-            (
-                a_login(ground, origin, name, life=timedelta(seconds=self._random.uniform(1, LIFE)))
-                for name in self.names
-            ),
+        sow(
+            self.provider,
+            self._directory / "data",
+            life=LIFE,
+            spread=0.75 * LIFE,
+            number=self._seed,
         )
         shown = [
             name
             for kind in Policy
             for name in [each for each in self.names if each.startswith(kind)][:SHOWN]
         ]
-        servers: list[dict[str, Any]] = [
-            {"name": name, "url": f"{origin}/mcp/{name}", "protocol": "streamable-http"}
-            for name in shown
-        ]
-        victim = Victim(self._directory, servers=servers, oauth_refresh=SCALED)
-        return victim
+        return Victim(self._directory, servers=servers(self.provider, shown), oauth_refresh=SCALED)
 
     # --- when to kill -------------------------------------------------------------------------
 
@@ -276,10 +269,9 @@ class Arena:
             story = record.by_grant[name]
             newest = max((each.index for each in story), default=1)
             grant = grants.get(name)
-            token = grant.tokens.refresh_token if grant else None
-            held = token is not None and int(token.reveal().split(".")[2])
+            held = token_index(grant) if grant else 0
             refreshed = sum(each.accepted and each.at > self._settled_at for each in story) >= 2
-            if not refreshed or not held or held <= newest:
+            if not refreshed or held <= newest:
                 lost.add(name)
         controls = {name for name in lost if name.startswith(Policy.STRICT)}
         return Toll(

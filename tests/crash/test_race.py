@@ -1,8 +1,5 @@
 """Many processes with custody of the same logins: each token is presented once, by one of them."""
 
-import random
-from collections.abc import Iterable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +7,8 @@ import pytest
 from tests.crash.ground import Policy, names
 from tests.crash.provider_process import ProviderProcess
 from tests.crash.racers import Racers
-from tests.crash.seeding import a_login, seed, stored, token_index
+from tests.crash.seeding import stored, token_index
+from tests.crash.stage import sow
 from tests.proof import record
 
 PROCESSES = 32
@@ -21,20 +19,12 @@ LIFE = 3.0
 """Seconds; the last token of a login lives for a year, so that a thousand is all there is."""
 
 
-def sow(provider: ProviderProcess, data_dir: Path, logins: Iterable[str], life: float) -> None:
-    """Store these logins; their first tokens die one after the other, within `life` seconds."""
-    chance = random.Random(1)
-    lives = ((name, timedelta(seconds=chance.uniform(life / 4, life))) for name in logins)
-    ground, origin = provider.ground, provider.origin
-    seed(data_dir, [a_login(ground, origin, name, life=left) for name, left in lives])
-
-
 @pytest.mark.timeout(400)
 def test_32_processes_on_one_data_directory_refresh_each_generation_once(tmp_path: Path) -> None:
     logins, wanted = names(LOGINS, Policy.STRICT), LOGINS * GENERATIONS
     with ProviderProcess(tmp_path, logins, life=LIFE, generations=GENERATIONS) as provider:
         provider.behave(hold=(0.0, 0.02))
-        sow(provider, tmp_path / "data", logins, LIFE)
+        sow(provider, tmp_path / "data", life=LIFE, spread=0.8 * LIFE)
         with Racers(tmp_path / "data", PROCESSES) as racers:
             provider.wait_for(wanted, deadline=360)
             code = racers.end()
