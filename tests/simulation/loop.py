@@ -15,6 +15,12 @@ MOST_TURNS_AT_ONE_TIME: Final = 50_000
 """A world of some dozen tasks is at rest after hundreds; who needs more runs in a circle."""
 
 
+RESOLUTION: Final = 1e-6
+"""In seconds, as fine as a datetime: a timer that is due by less than a float can tell apart after
+some months would never fire.
+"""
+
+
 class Stuck(Exception):
     """A deadlock in the code under test, or a circle in which no time passes."""
 
@@ -45,6 +51,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = 0.0
         super().__init__(_NoWaiting(self))
+        self._clock_resolution = RESOLUTION
 
     def time(self) -> float:
         return self._virtual
