@@ -7,6 +7,7 @@ with OidcProvider(tmp_path, access_token_ttl=5) as provider:
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +30,9 @@ class OidcProvider:
         refresh_token_ttl: int = 14 * 24 * 3600,
         default_resource: str | None = None,
         port: int | None = None,
+        clients: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        """`clients` are registrations made beforehand, in RFC 7591's words."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
@@ -43,6 +46,7 @@ class OidcProvider:
             "access_token_ttl": access_token_ttl,
             "refresh_token_ttl": refresh_token_ttl,
             "default_resource": default_resource,
+            "clients": list(clients),
         }
         self.process = Process(
             "oidc_provider",

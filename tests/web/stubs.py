@@ -28,7 +28,7 @@ from mcpproxy.core.model import (
     Transport,
     Upstream,
 )
-from mcpproxy.core.ports import LoginFlow, ToolEntry
+from mcpproxy.core.ports import LoginFlow, LoginWay, ToolEntry
 from mcpproxy.observability.bus import Bus
 from mcpproxy.observability.metrics import Metrics
 from mcpproxy.observability.monitor import Monitor
@@ -208,12 +208,15 @@ class World:
         return self.grant_facts[server]
 
     # LoginDesk
-    async def begin(self, server: str) -> LoginFlow:
+    async def begin(self, server: str, way: LoginWay | None = None) -> LoginFlow:
+        device = way is LoginWay.DEVICE
         flow = LoginFlow(
             flow_id=f"flow-{server}",
             server=server,
             authorization_url=f"https://provider.example/authorize?state=s-{server}",
             expires_at=self.clock.now() + timedelta(minutes=10),
+            user_code="WDJB-MJHT" if device else None,
+            verification_uri="https://provider.example/device" if device else None,
         )
         self.flows[flow.flow_id] = flow
         self.done.append(f"login {server}")

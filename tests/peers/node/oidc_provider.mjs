@@ -1,6 +1,6 @@
 // An authorization server made of node oidc-provider, as strict as a good real one: PKCE required,
 // refresh tokens rotate, the reuse of a spent one ends the whole grant. One JSON argument:
-// { port, control_port, data_dir, access_token_ttl, refresh_token_ttl, default_resource }
+// { port, control_port, data_dir, access_token_ttl, refresh_token_ttl, default_resource, clients }
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -48,6 +48,7 @@ const provider = new Provider(issuer, {
       redirect_uris: [],
       response_types: [],
     },
+    ...(options.clients ?? []),
   ],
   cookies: { keys: cookies },
   jwks: { keys: [signing] },
@@ -68,6 +69,7 @@ const provider = new Provider(issuer, {
     Session: 14 * 24 * 3600,
   },
   features: {
+    clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     introspection: {
       enabled: true,
