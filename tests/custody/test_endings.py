@@ -55,7 +55,7 @@ class Process:
 
 
 def refused(bench: Bench, *, generation: int = 1, told_generation: int = 0) -> Grant:
-    failure = a_failure(FailureKind.REFUSED, "said no", code="invalid_grant")
+    failure = a_failure(FailureKind.REFUSED, "invalid_grant", code="invalid_grant")
     now = bench.clock.now()
     return bench.store(
         refusals=Refusals(2, now, now, failure),

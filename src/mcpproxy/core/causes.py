@@ -1,8 +1,8 @@
 """The one table of health causes. CLI, REST, events, dashboard and MCP errors all show these.
 
 Law: a cause is one literal. Its texts are templates over `health.Facts`; `{in}` is a countdown,
-`{at}` an RFC 3339 time, `{clock}` a local time of day. Order is precedence: the first cause that
-applies hides those below it.
+`{at}` an RFC 3339 time, `{clock}` and `{until}` are local times of day. Order is precedence: the
+first cause that applies hides those below it.
 """
 
 from dataclasses import dataclass
@@ -57,6 +57,15 @@ CAUSES: Final = (
         "Stored logins are locked",
         "The key that opens the stored logins cannot be read now; nothing is lost",
         Action.CONFIGURE,
+    ),
+    Cause(
+        "store_unreadable",
+        Level.DEGRADED,
+        "Logins cannot be read or kept now: {error}",
+        "Logins cannot be read or kept now",
+        "{error}; what is stored is not lost, and whether a login is needed shows once the store "
+        "works again",
+        Action.VIEW_LOGS,
     ),
     Cause(
         "login_pending",
@@ -131,6 +140,14 @@ CAUSES: Final = (
         Action.SET_SECRET,
     ),
     Cause(
+        "logged_out",
+        Level.UNHEALTHY,
+        "Logged out by you at {clock} - login required",
+        "Logged out by you",
+        "You logged out at {at}; the login was forgotten then",
+        Action.LOGIN,
+    ),
+    Cause(
         "login_required",
         Level.UNHEALTHY,
         "Not logged in - login required",
@@ -144,6 +161,14 @@ CAUSES: Final = (
         "Daemon not running",
         "Daemon not running",
         "Nothing is connected and no token is refreshed until `mcpproxy serve` runs",
+    ),
+    Cause(
+        "client_renewing",
+        Level.DEGRADED,
+        "Registering anew with the provider: {error}; next try in {in}",
+        "Registering anew with the provider",
+        "The provider refused mcpproxy as its client ({error}), not your login; it is registered "
+        "anew, and the refresh tried again at {at}",
     ),
     Cause(
         "refresh_refused",
@@ -179,6 +204,23 @@ CAUSES: Final = (
         "Refresh failed - network error",
         "Network error: {error}. Retry in {in}",
         Action.RETRY,
+    ),
+    Cause(
+        "refresh_endpoint_gone",
+        Level.DEGRADED,
+        "Refresh retry {n} in {in}: {error}; asking the provider for its new address",
+        "Token refresh pending",
+        "Refresh retry {n} scheduled for {at}: {error}. The provider's token endpoint is not where "
+        "it was; the provider is asked where it is now",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
+        "refresh_rate_limited",
+        Level.DEGRADED,
+        "Refresh retry {n} in {in}: provider asks to wait until {until}",
+        "Token refresh pending",
+        "Refresh retry {n} scheduled for {at}: the provider asks to wait until {until} ({error})",
+        Action.VIEW_LOGS,
     ),
     Cause(
         "refresh_retrying",
@@ -265,7 +307,7 @@ CAUSES: Final = (
         Level.DEGRADED,
         "Login ends at {clock}; log in again before",
         "Login ends soon",
-        "It works until {at}: {error}. Log in again before then",
+        "It works until {at}, because {error}. Log in again before then",
     ),
     Cause("connecting", Level.DEGRADED, "Connecting", "Connecting", "", Action.NONE),
     Cause(

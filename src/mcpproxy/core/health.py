@@ -19,10 +19,12 @@ from mcpproxy.core.lifecycle import (
     offered_again_at,
     own_words,
     plan,
+    repairs_client,
 )
-from mcpproxy.core.model import FailureKind, Grant, Suspect, Verdict
+from mcpproxy.core.model import FailureKind, FailureRun, Grant, Suspect, Verdict
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy, is_alive
 from mcpproxy.core.prediction import predicted_end
+from mcpproxy.core.repair import GONE
 
 _ENDING_CAUSE: Final = {
     Verdict.PROVIDER_ENDED: "grant_ended",
@@ -41,6 +43,15 @@ _TROUBLE_CAUSE: Final = {
     Trouble.UPSTREAM: "unreachable",
     Trouble.NO_DAEMON: "daemon_absent",
 }
+
+_STORE_WORDS: Final = {
+    StoreTrouble.FULL: "the disk is full",
+    StoreTrouble.READ_ONLY: "the disk is read-only",
+    StoreTrouble.UNAVAILABLE: "the store is unavailable",
+    StoreTrouble.KEY_LOCKED: "its key is locked",
+}
+ASKS_TO_WAIT: Final = frozenset({429, 503})
+"""With a Retry-After they are a request to wait (RFC 6585 section 4, RFC 9110 section 10.2.3)."""
 
 WARN_BEFORE: Final = timedelta(days=3)
 """How long before a login's predicted end its health says so."""
@@ -69,6 +80,7 @@ class Snapshot:
     woken_at: datetime | None = None
     damage: str | None = None
     seeding: Seeding | None = None
+    logged_out_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class Facts:
     at: datetime | None = None
     n: int = 0
     error: str = ""
+    until: datetime | None = None
 
 
 def assess(
@@ -128,10 +141,7 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
         yield "disabled", Facts()
     if snapshot.quarantined:
         yield "quarantined", Facts()
-    if snapshot.store_trouble is StoreTrouble.KEY_LOCKED:
-        yield "key_locked", Facts()
-    elif snapshot.store_trouble is not None and snapshot.grant is not None:
-        yield "store_unwritable", Facts(error=snapshot.store_trouble.value.replace("_", "-"))
+    yield from _store_names(snapshot)
     if snapshot.damage is not None:
         yield "grant_damaged", Facts(error=snapshot.damage)
     if snapshot.login_until is not None:
@@ -144,10 +154,27 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
     connection = snapshot.connection
     if snapshot.grant is not None:
         yield from _grant_names(snapshot.grant, now, policy, snapshot.woken_at)
-        if connection.trouble is Trouble.LOGIN_NEEDED and _is_before(connection, snapshot.grant):
-            # Said before these tokens were there; the next connect will say otherwise.
+        if connection.trouble is Trouble.LOGIN_NEEDED:
+            # Said before these facts were there: whether a login is needed, the grant says.
             connection = Connection(ConnectionState.CONNECTING)
+    elif snapshot.logged_out_at is not None and connection.trouble is Trouble.LOGIN_NEEDED:
+        yield "logged_out", Facts(at=snapshot.logged_out_at)
     yield _connection_name(connection)
+
+
+def _store_names(snapshot: Snapshot) -> Iterator[tuple[str, Facts]]:
+    """The store's trouble is the trouble of those who have a login, or may have one: nobody is
+    asked to log in because a record cannot be read.
+    """
+    trouble, has_login = snapshot.store_trouble, snapshot.grant is not None
+    if trouble is None:
+        return
+    facts = Facts(error=_STORE_WORDS[trouble])
+    if snapshot.connection.trouble is Trouble.LOGIN_NEEDED or has_login:
+        if trouble is StoreTrouble.KEY_LOCKED:
+            yield "key_locked", facts
+        else:
+            yield "store_unwritable" if has_login else "store_unreadable", facts
 
 
 def _grant_names(
@@ -161,18 +188,12 @@ def _grant_names(
     next_at = step.at if isinstance(step, WaitUntil) else now
     alive = is_alive(grant.tokens, now) and grant.rejected is None
     if grant.refusals is not None:
-        said = grant.refusals.failure
-        yield "refresh_refused", Facts(at=next_at, error=own_words(said))
+        said = own_words(grant.refusals.failure)
+        if repairs_client(grant):
+            yield "client_renewing", Facts(at=next_at, error=said)
+        yield "refresh_refused", Facts(at=next_at, error=said)
     elif grant.failures is not None:
-        run = grant.failures
-        facts = Facts(at=next_at, n=run.count, error=run.failure.detail)
-        if run.failure.kind is FailureKind.UNKNOWN:
-            yield "refresh_outcome_unknown", facts
-        if run.failure.suspect is Suspect.PORTAL:
-            yield "refresh_sign_in_page", facts
-        if run.failure.kind is FailureKind.NOT_SENT and not alive:
-            yield "refresh_network_error", facts
-        yield "refresh_retrying", facts
+        yield from _failure_names(grant.failures, next_at, is_needed=not alive)
     if grant.rejected is not None and grant.rejections > 1:
         yield "rejected_though_fresh", Facts(at=next_at, n=grant.rejections)
     if grant.rejected_at is not None and not isinstance(step, RefreshNow):
@@ -181,7 +202,7 @@ def _grant_names(
     if not alive:
         yield "refreshing", Facts()
     end = predicted_end(grant)
-    if end is not None and end.at - now < WARN_BEFORE:
+    if end is not None and timedelta(0) < end.at - now < WARN_BEFORE:
         yield "grant_ends", Facts(at=end.at, error=end.because)
     if not can_refresh(grant):
         yield "no_refresh_scheduled", Facts(at=grant.tokens.expires_at)
@@ -191,9 +212,23 @@ def _grant_names(
         yield "refresh_on_demand", Facts()
 
 
-def _is_before(connection: Connection, grant: Grant) -> bool:
-    newest = max(grant.logged_in_at, grant.refreshed_at or grant.logged_in_at)
-    return connection.since is None or connection.since <= newest
+def _failure_names(
+    run: FailureRun, next_at: datetime, *, is_needed: bool
+) -> Iterator[tuple[str, Facts]]:
+    """What keeps the refresh waiting; `is_needed` once there is no other token."""
+    failure = run.failure
+    facts = Facts(at=next_at, n=run.count, error=failure.detail, until=failure.retry_at)
+    if failure.kind is FailureKind.UNKNOWN:
+        yield "refresh_outcome_unknown", facts
+    if failure.suspect is Suspect.PORTAL:
+        yield "refresh_sign_in_page", facts
+    if failure.kind is FailureKind.NOT_SENT and is_needed:
+        yield "refresh_network_error", facts
+    if failure.status in GONE:
+        yield "refresh_endpoint_gone", facts
+    if failure.status in ASKS_TO_WAIT and failure.retry_at is not None:
+        yield "refresh_rate_limited", facts
+    yield "refresh_retrying", facts
 
 
 def _connection_name(connection: Connection) -> tuple[str, Facts]:
@@ -210,7 +245,7 @@ def _status(snapshot: Snapshot, cause: Cause) -> str:
         return "disabled"
     if snapshot.quarantined:
         return "quarantined"
-    if cause.name in _ENDING_CAUSE.values() or cause.name == "login_required":
+    if cause.name in _ENDING_CAUSE.values() or cause.name in ("login_required", "logged_out"):
         return ConnectionState.ERROR.value
     return snapshot.connection.state.value
 
@@ -227,6 +262,7 @@ def _words(facts: Facts, tools: int, now: datetime, zone: tzinfo | None) -> dict
         "at": rfc3339(at) if at else "an unknown time",
         "in": countdown(at - now) if at else "a while",
         "clock": time_of_day(at, now, zone) if at else "an unknown time",
+        "until": time_of_day(facts.until, now, zone) if facts.until else "an unknown time",
         "n": facts.n,
         "error": facts.error,
         "tools": "1 tool" if tools == 1 else f"{tools} tools",

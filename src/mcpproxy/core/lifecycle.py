@@ -17,6 +17,7 @@ from mcpproxy.core.model import (
     RefreshCause,
     RefreshFailure,
     Refusals,
+    RegistrationSource,
     Verdict,
 )
 from mcpproxy.core.policy import (
@@ -83,7 +84,8 @@ def plan(
 
     `woken_at` is when the machine last woke or its network last changed: failures from before
     are retried at once. `asked_at` is when somebody last asked for a refresh by hand: then too,
-    and a token that is not yet due is refreshed. Neither breaks the minimum interval, and neither overrides a provider's Retry-After.
+    and a token that is not yet due is refreshed. Neither breaks the minimum interval, and neither
+    overrides a provider's Retry-After.
     """
     if grant.attempt is not None:
         return RefreshNow(RefreshCause.RECOVERY)
@@ -114,7 +116,7 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
     """
     refusals = grant.refusals
     if refusals is not None:
-        if refusals.count < 2 and is_alive(grant.tokens, now):
+        if refusals.count < 2 and (is_alive(grant.tokens, now) or repairs_client(grant)):
             return None
         said = own_words(refusals.failure)
         if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
@@ -134,6 +136,16 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
         evidence = f"the server refuses the access token, and {missing}"
         return Ending(Verdict.NO_REFRESH_TOKEN, grant.rejected_at, evidence)
     return None
+
+
+def repairs_client(grant: Grant) -> bool:
+    """Whether the provider refused our client and not the login, and we may register anew: the
+    login is no worse for it until the new registration was refused too.
+    """
+    refusals, ours = grant.refusals, grant.client.source is RegistrationSource.DYNAMIC
+    if refusals is None or not ours or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+        return False
+    return refusals.count < 2 and refusals.failure.code in CLIENT_ERRORS
 
 
 def own_words(failure: RefreshFailure) -> str:
