@@ -20,6 +20,7 @@ from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.transports.outbound import Outbound
 from mcpproxy.live_config import LiveConfig
+from mcpproxy.network.addresses import local_addresses
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.repair import Repairs
@@ -140,5 +141,6 @@ def _manager(ground: Ground, sender: OAuthHttpSender, provider: TokenEndpoint) -
             new_attempt_id=lambda: secrets.token_urlsafe(ATTEMPT_ID_BYTES),
             may_send=ground.may_send,
             repair=Repairs(sender, vault.store, clock),
+            is_online=lambda: bool(local_addresses()),
         )
     )

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.wake import Awoken, WakeWatch
 from tests.custody.bench import HOUR, NAME, SECOND, UNREACHABLE, Bench, until, virtually
 
@@ -89,6 +90,50 @@ async def test_what_was_reached_by_a_clock_that_was_wrong_is_forgotten_with_it()
         bench.clock.step(timedelta(days=-365))
         await asyncio.sleep(3600)
         assert failures(bench, NAME) <= 18
+
+
+class Laptop(Bench):
+    """A machine that is online once `online` is set, with one login that is fresh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.online = asyncio.Event()
+        self.store()
+
+    def tools(self, name: str = "p1") -> RefreshTools:
+        return replace(super().tools(name), is_online=self.online.is_set)
+
+
+@virtually
+async def test_after_a_sleep_nothing_is_spent_on_a_network_that_is_not_there_yet() -> None:
+    laptop = Laptop()
+    async with laptop:
+        manager = await laptop.start()
+        laptop.clock.sleep(8 * HOUR)
+        await asyncio.sleep(8)
+        assert laptop.stored.last_begun_at is None
+        laptop.online.set()
+        manager.network_changed()
+        await until(lambda: laptop.stored.generation == 2, within=1.0)
+
+
+@virtually
+async def test_a_machine_that_gets_no_network_is_believed_to_need_none() -> None:
+    """Its providers may be on it."""
+    laptop = Laptop()
+    async with laptop:
+        await laptop.start()
+        laptop.clock.sleep(8 * HOUR)
+        await until(lambda: laptop.stored.generation == 2, within=17.0)
+
+
+@virtually
+async def test_without_a_sleep_nobody_asks_for_a_network() -> None:
+    laptop = Laptop()
+    async with laptop:
+        await laptop.start()
+        laptop.clock.step(2 * HOUR)
+        await until(lambda: laptop.stored.generation == 2, within=2.0)
 
 
 def failures(bench: Bench, server: str) -> int:

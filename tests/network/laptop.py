@@ -18,8 +18,10 @@ from mcpproxy.core.health import Health, Snapshot, assess
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import FailureKind, RefreshFailure, Suspect
 from mcpproxy.core.notices import LoginLost, Notice, Woke
+from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.network.reach import ReachWatch
+from mcpproxy.network.routes import Told
 from mcpproxy.oauth.probe import ProviderProbe
 from tests.builders import SERVER_URL, a_grant, a_token_set
 from tests.custody.bench import HOUR, Bench, Endpoint, Notices
@@ -40,7 +42,7 @@ class Air(Enum):
     NONE = auto()
     """No network: refused at once by our own system."""
     DEAF = auto()
-    """A network that answers nothing: only the time limit ends an attempt."""
+    """A network that seems to be there and answers nothing: only the time limit ends an attempt."""
     PORTAL_TLS = auto()
     """A sign-in page with a certificate of its own."""
     PORTAL_PAGE = auto()
@@ -125,7 +127,7 @@ class Providers(Endpoint):
         return HttpReply(200, JSON, json.dumps(body).encode())
 
 
-class Told(Notices):
+class Heard(Notices):
     """Also tells the watch that listens to notices in the daemon."""
 
     hear: Callable[[Notice], None] = staticmethod(lambda notice: None)
@@ -133,6 +135,17 @@ class Told(Notices):
     def publish(self, notice: Notice) -> None:
         super().publish(notice)
         self.hear(notice)
+
+
+class Networked(Bench):
+    """Its custody asks the machine whether there is any network."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    def tools(self, name: str = "p1") -> RefreshTools:
+        return replace(super().tools(name), is_online=lambda: bool(self.machine.addresses()))
 
 
 @dataclass
@@ -148,12 +161,12 @@ class Laptop:
     """`async with` it: custody runs, every login is fresh and the network is there."""
 
     def __init__(self, logins: int, *, issuers: int) -> None:
-        self.bench = Bench()
+        self.machine = Machine(HOME)
+        self.bench = Networked(self.machine)
         self.providers = Providers()
         self.bench.endpoint = self.providers
-        self.notices = Told()
+        self.notices = Heard()
         self.bench.notices = self.notices
-        self.machine = Machine(HOME)
         self.names = [f"server-{n:02}" for n in range(logins)]
         for n, name in enumerate(self.names):
             self._store(name, f"https://auth-{n % issuers}.example.com")
@@ -205,9 +218,10 @@ class Laptop:
     # --- a night ----------------------------------------------------------------------------
 
     def leave(self, air: Air = Air.NONE) -> None:
-        """The network goes, as far as it can be seen from here."""
+        """The network goes, and its address with it if that can be seen from here."""
         self.providers.air = air
-        self.machine.change()
+        if air is Air.NONE:
+            self.machine.change()
 
     def sleep(self, span: timedelta = 8 * HOUR) -> Morning:
         """The lid was closed for so long; when it is opened there is no network yet."""
@@ -216,9 +230,9 @@ class Laptop:
         return Morning(now, now)
 
     def join(self, air: Air = Air.OPEN) -> None:
-        """The network is back: an address, and what is behind it."""
+        """The network is back: a route, an address, and what is behind them."""
         self.providers.air = air
-        self.machine.change(HOME)
+        self.machine.change(HOME, told=Told.NEWS)
 
     async def until_usable(self, morning: Morning, *, within: float) -> None:
         """Note when each login's access token is usable again."""

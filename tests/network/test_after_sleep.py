@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from mcpproxy.core.policy import DEFAULT_POLICY
+from mcpproxy.custody.refresh_manager import NETWORK_WAIT
 from tests.custody.bench import virtually
 from tests.network.laptop import Air, Laptop, Morning, percentile
 from tests.proof import record
@@ -23,7 +24,7 @@ PORTALS_S: Final = (30.0, 100.0, 180.0, 300.0, 420.0)
 
 YEAR: Final = timedelta(days=365)
 
-NETWORK_AFTER: Final = (0.0, 0.3, 2.0, 4.0, 9.0, 12.0, 40.0)
+NETWORK_AFTER: Final = (0.0, 0.3, 2.0, 4.0, 9.0, 12.0, 20.0, 40.0)
 """Seconds from the wake until the network is back: at once, as by cable, as by Wi-Fi, late."""
 
 
@@ -56,7 +57,7 @@ async def night(laptop: Laptop, network_after: float, *, without: Air = Air.NONE
 @virtually
 async def test_fifty_logins_are_usable_three_seconds_after_the_network_is_back() -> None:
     allowed: list[float] = []
-    plain: list[float] = []
+    plain: dict[Air, list[float]] = {Air.NONE: [], Air.DEAF: []}
     refreshes: list[int] = []
     for without in (Air.NONE, Air.DEAF):
         for network_after in NETWORK_AFTER:
@@ -65,12 +66,14 @@ async def test_fifty_logins_are_usable_three_seconds_after_the_network_is_back()
                     morning = await night(laptop, network_after, without=without)
                     await asyncio.sleep(60)
                 allowed += after_it_was_allowed(laptop, morning)
-                plain += after_the_network(morning)
+                if network_after <= NETWORK_WAIT.total_seconds():
+                    plain[without] += after_the_network(morning)
                 refreshes += counted.values()
                 assert laptop.lost() == []
     at_one = await at_one_provider()
     assert percentile(allowed, 0.95) <= SOON_S
-    assert percentile(plain, 0.95) <= SOON_S + MIN_INTERVAL_S
+    assert percentile(plain[Air.NONE], 0.95) <= SOON_S, "no attempt was spent on no network"
+    assert percentile(plain[Air.DEAF], 0.95) <= SOON_S + MIN_INTERVAL_S
     assert set(refreshes) == {1}
     record(
         "wake",
@@ -83,7 +86,8 @@ async def test_fifty_logins_are_usable_three_seconds_after_the_network_is_back()
             "providers": ISSUERS,
             "p95_s": round(percentile(allowed, 0.95), 2),
             "slowest_s": round(max(allowed), 2),
-            "p95_s_with_the_interval": round(percentile(plain, 0.95), 2),
+            "p95_s_after_the_network": round(percentile(plain[Air.NONE], 0.95), 2),
+            "p95_s_after_a_network_that_seemed_there": round(percentile(plain[Air.DEAF], 0.95), 2),
             "p95_s_all_at_one_provider": round(at_one, 2),
             "refreshes_each_at_most": max(refreshes),
             "lost": 0,

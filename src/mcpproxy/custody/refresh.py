@@ -62,7 +62,9 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class RefreshTools:
-    """What a refresh works with. `new_attempt_id` is unique for ever; `holder` is this process."""
+    """What a refresh works with. `new_attempt_id` is unique for ever; `holder` is this process.
+    `is_online`: whether the system knows any way out; asked only after a sleep.
+    """
 
     journal: Journal
     lease: Lease
@@ -74,6 +76,7 @@ class RefreshTools:
     new_attempt_id: Callable[[], str]
     may_send: Callable[[], bool]
     repair: ProviderRepair | None = None
+    is_online: Callable[[], bool] = lambda: True
 
 
 class Refresh:

@@ -16,12 +16,16 @@ from mcpproxy.core.notices import Woke
 from mcpproxy.custody.entry import Entry
 from mcpproxy.custody.refresh import Busy, Refresh, RefreshTools
 from mcpproxy.custody.token_counter import TokenCounter
+from mcpproxy.custody.wake import SUSPEND
 
 TICK: Final = timedelta(seconds=1)
 """How often the clocks are looked at, and the finest grain of 'due'."""
 
 REREAD_EVERY: Final = timedelta(seconds=30)
 """How often the store is re-read for what other processes wrote; no sleep is trusted longer."""
+
+NETWORK_WAIT: Final = timedelta(seconds=15)
+"""How long after a sleep a machine without any network is believed to be getting one."""
 
 BUSY_PAUSE: Final = timedelta(milliseconds=500)
 STORE_PAUSE: Final = timedelta(seconds=10)
@@ -34,6 +38,7 @@ class RefreshManager(TokenCounter):
         super().__init__(tools)
         self._tick = tick
         self._loop: asyncio.Task[None] | None = None
+        self._slept_until: timedelta | None = None
 
     # --- life -------------------------------------------------------------------------------
 
@@ -77,7 +82,7 @@ class RefreshManager(TokenCounter):
             self._agenda.touch(self._entries)  # what is remembered is checked against the facts
             with suppress(StoreError):
                 await self._reread()
-        return self._begin_what_is_due()
+        return self._tick if self._awaits_network() else self._begin_what_is_due()
 
     def _look_at_clocks(self) -> None:
         woke = self._wake.look()
@@ -85,6 +90,21 @@ class RefreshManager(TokenCounter):
             self._tools.publisher.publish(Woke(woke.reason, woke.slept))
             self._reread_at = self._tools.clock.elapsed()
             self._plan_anew()
+            if woke.reason == SUSPEND:
+                self._slept_until = self._tools.clock.elapsed()
+
+    def _awaits_network(self) -> bool:
+        """Just awake and no way out yet: an attempt would be in vain, and hold the next one off
+        for the minimum interval when the network is there.
+        """
+        slept_until = self._slept_until
+        if slept_until is None:
+            return False
+        late = self._tools.clock.elapsed() - slept_until >= NETWORK_WAIT
+        if late or self._tools.is_online():
+            self._slept_until = None
+            return False
+        return True
 
     def _begin_what_is_due(self) -> timedelta:
         """Begin it; how long until somebody has to look again."""

@@ -9,6 +9,9 @@ from mcpproxy.core.ports import Clock
 MIN_SLEEP: Final = timedelta(seconds=5)
 """Shorter gaps are a busy machine, not a suspended one."""
 
+SUSPEND: Final = "suspend"
+CLOCK_STEP: Final = "clock_step"
+
 
 @dataclass(frozen=True, slots=True)
 class Awoken:
@@ -37,10 +40,10 @@ class WakeWatch:
         self._drift = drift
         if slept >= MIN_SLEEP:
             self.mark()
-            return Awoken("suspend", slept)
+            return Awoken(SUSPEND, slept)
         if stepped >= MIN_SLEEP:
             self.mark()
-            return Awoken("clock_step", stepped)
+            return Awoken(CLOCK_STEP, stepped)
         return None
 
     def mark(self) -> None:
