@@ -143,6 +143,12 @@ def test_a_login_that_is_gone_is_lost(script: ModuleType) -> None:
     assert "github  -             -          YES: it is gone" in script.report(outcome)
 
 
+def test_a_daemon_that_knows_no_login_any_more_has_lost_them_all(script: ModuleType) -> None:
+    outcome = Night(script, []).watched(told("github"), told("jira"), patience=5.0)
+    assert outcome.code() == 1
+    assert outcome.lost() == ["github", "jira"]
+
+
 def test_a_login_that_is_late_is_not_lost_and_says_why(script: ModuleType) -> None:
     night = Night(script, [told("github", **EXPIRED)], online_after=99)
     outcome = night.watched(told("github"), patience=5.0)
