@@ -37,18 +37,22 @@ Fields = Mapping[str, object]
 
 
 def read_fields(reply: HttpReply) -> Fields | None:
-    """The answer's fields; None when it holds none that can be told apart."""
+    """The answer's fields; None when it holds none that can be told apart. A form that broke off
+    is none: nothing in it says where it should have ended.
+    """
     text = reply.body.decode("utf-8-sig", errors="replace").strip()
     if not text:
         return None
     if text[0] in "{[":
         return _json_fields(text)
-    return _form_fields(text)
+    return _form_fields(text) if reply.complete else None
 
 
 def salvage_fields(reply: HttpReply) -> Fields:
-    """The whole fields that a broken JSON body still holds."""
-    text = reply.body.decode("utf-8", errors="replace")
+    """The whole fields that a broken body still holds; of a form all but the last."""
+    text = reply.body.decode("utf-8-sig", errors="replace").strip()
+    if text[:1] not in ("{", "["):
+        return _form_fields(text.rpartition("&")[0]) or {}
     found: dict[str, object] = {}
     for name, string, number in STRING_FIELD.findall(text):
         if number:
