@@ -153,6 +153,22 @@ def test_less_than_a_whole_pair_is_asked_for_again(cut: int) -> None:
     assert failure.kind is UNKNOWN
 
 
+FORM = "access_token=new-a&token_type=Bearer&refresh_token=new-r&expires_in=3600"
+
+
+@pytest.mark.parametrize("cut", range(1, FORM.index("&expires_in") + 1))
+def test_of_a_form_that_broke_off_the_last_field_is_not_believed(cut: int) -> None:
+    failure = failed(answer(200, FORM[:cut], complete=False))
+    assert failure.kind is UNKNOWN
+
+
+@pytest.mark.parametrize("cut", range(FORM.index("&expires_in") + 1, len(FORM) + 1))
+def test_a_whole_pair_is_saved_out_of_a_broken_form(cut: int) -> None:
+    tokens = issued(FORM[:cut], complete=False).tokens
+    assert (tokens.access_token, tokens.refresh_token) == (Secret("new-a"), Secret("new-r"))
+    assert tokens.expires_at is None
+
+
 # --- what counts as failure -----------------------------------------------------------------
 
 
@@ -225,9 +241,12 @@ FAILURES = {
     ),
     # not a word about the grant
     "500": Case(500, "", TRANSIENT, None, "HTTP 500"),
-    "502 page": Case(502, PAGE, TRANSIENT, None, "HTTP 502"),
     "503": Case(503, "", TRANSIENT, None, "HTTP 503"),
-    "504": Case(504, "", TRANSIENT, None, "HTTP 504"),
+    # a gateway that heard no answer: the provider may have processed the request
+    "502 page": Case(502, PAGE, UNKNOWN, None, "HTTP 502"),
+    "504": Case(504, "", UNKNOWN, None, "HTTP 504"),
+    "520 (Cloudflare)": Case(520, "", UNKNOWN, None, "HTTP 520"),
+    "524 (Cloudflare)": Case(524, "", UNKNOWN, None, "HTTP 524"),
     "530 (Cloudflare)": Case(530, "error code: 1033", TRANSIENT, None, "HTTP 530"),
     "invalid_grant inside 500": Case(500, oauth("invalid_grant"), TRANSIENT, None, "HTTP 500"),
     "invalid_client inside 503": Case(503, oauth("invalid_client"), TRANSIENT, None, "HTTP 503"),

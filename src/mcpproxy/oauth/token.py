@@ -41,6 +41,10 @@ WAIT_STATUSES: Final = frozenset({408, 425, 429})
 SIGN_IN_STATUSES: Final = frozenset({302, 303, 307, 511})
 """How a network sends people to its sign-in page (RFC 6585 section 6); no token endpoint does."""
 
+GATEWAY_STATUSES: Final = frozenset({502, 504, 520, 524})
+"""A gateway that heard no answer: the provider behind it may have processed the request, and its
+replay window may be open."""
+
 LONG_WORD: Final = re.compile(r"[\w\-.~+/=]{20,}")
 
 SHORTEST_SECRET: Final = 6
@@ -137,6 +141,9 @@ def classify(grant: Grant, answer: Answer, now: datetime) -> RefreshOutcome:
 
 def read_tokens(reply: HttpReply, received_at: datetime) -> TokenSet | ErrorWord | RefreshFailure:
     """Tokens, the provider's word of refusal, or a failure that is nobody's word."""
+    if reply.status in GATEWAY_STATUSES:
+        failure = _transient(reply, received_at, f"HTTP {reply.status}")
+        return replace(failure, kind=FailureKind.UNKNOWN)
     if reply.status >= 500 or reply.status in WAIT_STATUSES or 300 <= reply.status < 400:
         return _transient(reply, received_at, f"HTTP {reply.status}")
     if looks_like_page(reply):
