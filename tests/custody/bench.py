@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TypeVar
 from urllib.parse import parse_qs
 
-from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable
+from mcpproxy.core.errors import StoreError, StoreTrouble, StoreUnavailable, WrongKey
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.lifecycle import plan
@@ -71,7 +71,7 @@ NO_ANSWER = NoReply(RefreshFailure(FailureKind.UNKNOWN, "timeout"))
 class Endpoint:
     """The token endpoint: `replies` in their order, the last one for ever; else new tokens.
 
-    `presented` are the refresh tokens it saw. While `gate` is set aside (an unset Event), no
+    `presented` are the refresh tokens it saw, or the grant type of what needs none. While `gate` is set aside (an unset Event), no
     answer comes.
     """
 
@@ -100,7 +100,7 @@ class Endpoint:
         if "token" in form:
             self.revoked += form["token"]
             return reply
-        self.presented += form["refresh_token"]
+        self.presented += form.get("refresh_token", form["grant_type"])
         self.urls.append(request.url)
         self.clients += form.get("client_id", [])
         self.on_send()
@@ -122,6 +122,7 @@ class Disk(MemoryStore):
         super().__init__(world)
         self.is_full = False
         self.is_unreadable = False
+        self.is_locked = False
         self.before_save: Callable[[Grant], None] = lambda grant: None
 
     async def load_grant(self, server: str) -> Grant | None:
@@ -143,6 +144,8 @@ class Disk(MemoryStore):
     def _read(self) -> None:
         if self.is_unreadable:
             raise StoreUnavailable("the disk is failing")
+        if self.is_locked:
+            raise WrongKey("the keyring is locked")
 
     def damaged(self) -> Mapping[str, StoreError]:
         return {}

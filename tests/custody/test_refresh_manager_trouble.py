@@ -79,6 +79,17 @@ async def test_a_401_on_a_full_disk_is_told_as_pending() -> None:
             await manager.challenged(NAME, SERVER_URL, grant.tokens.access_token)
 
 
+@virtually
+async def test_a_401_while_the_key_is_locked_is_told_as_pending() -> None:
+    async with Bench() as bench:
+        grant = bench.store()
+        manager = await bench.start()
+        bench.disk.is_locked = True
+        with pytest.raises(RefreshPending, match="keyring is locked"):
+            await manager.challenged(NAME, SERVER_URL, grant.tokens.access_token)
+        assert manager.store_trouble() is StoreTrouble.KEY_LOCKED
+
+
 # --- stopping -----------------------------------------------------------------------------------
 
 

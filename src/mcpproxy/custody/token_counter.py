@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from mcpproxy.core.errors import RefreshPending, StoreTrouble, StoreUnavailable, UnknownServer
+from mcpproxy.core.errors import RefreshPending, StoreError, StoreTrouble, UnknownServer
 from mcpproxy.core.events import ClientConfigured, TokenAccepted, TokenRejected
 from mcpproxy.core.lifecycle import AwaitLogin, Plan, ending, is_usable
 from mcpproxy.core.model import Grant, Secret, Upstream
@@ -84,7 +84,7 @@ class TokenCounter:
             client = client_configured(entry.grant, upstream) if entry else None
             if entry is None or client is None:
                 continue
-            with suppress(StoreUnavailable, Superseded):
+            with suppress(StoreError, Superseded):
                 self._take(await self._tools.journal.append(entry.grant, ClientConfigured(client)))
 
     def network_changed(self) -> None:
@@ -126,7 +126,7 @@ class TokenCounter:
         entry = self._entries.get(server)
         if entry is None or entry.grant.rejections == 0:
             return
-        with suppress(StoreUnavailable, Superseded):
+        with suppress(StoreError, Superseded):
             event = TokenAccepted(token.fingerprint)
             self._take(await self._tools.journal.append(entry.grant, event))
 
@@ -195,7 +195,7 @@ class TokenCounter:
                 self._take(await journal.append(stored, event))
         except Superseded:
             self._reread_at = self._tools.clock.elapsed()
-        except StoreUnavailable as error:
+        except StoreError as error:
             self._store.failed(error)
             raise RefreshPending(
                 f"The server refused the access token of '{entry.grant.server}' and the store "
