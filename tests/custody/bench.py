@@ -71,8 +71,8 @@ NO_ANSWER = NoReply(RefreshFailure(FailureKind.UNKNOWN, "timeout"))
 class Endpoint:
     """The token endpoint: `replies` in their order, the last one for ever; else new tokens.
 
-    `presented` are the refresh tokens it saw, or the grant type of what needs none. While `gate` is set aside (an unset Event), no
-    answer comes.
+    `presented` are the refresh tokens it saw, or the grant type of what needs none. While `gate`
+    is set aside (an unset Event), no answer comes.
     """
 
     replies: list[HttpReply | NoReply] = field(default_factory=list)

@@ -102,13 +102,14 @@ def read_poll(reply: HttpReply | NoReply, interval: timedelta, now: datetime) ->
     if isinstance(reply, NoReply):
         unanswered = reply.failure.kind is FailureKind.UNKNOWN
         return _wait(interval * 2 if unanswered else interval)
+    word = error_word(read_fields(reply) or {}, reply.status)
+    if word is not None and word.said == "slow_down":  # Auth0 says it with 429
+        return _wait(interval + SLOWER)
     match read_tokens(reply, now):
         case TokenSet():
             return None
         case ErrorWord(said="authorization_pending"):
             return _wait(interval)
-        case ErrorWord(said="slow_down"):
-            return _wait(interval + SLOWER)
         case ErrorWord():
             return None
         case RefreshFailure(retry_at=retry_at):
