@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.model import Upstream
+from mcpproxy.core.ports import LoginFlow, LoginWay
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import World
@@ -140,10 +142,8 @@ def test_a_url_that_no_browser_should_see_is_printed_escaped_and_not_opened(
     world.add_oauth("one")
     begin = world.begin
 
-    async def hostile(server: str) -> object:
-        from dataclasses import replace
-
-        flow = await begin(server)
+    async def hostile(server: str, way: LoginWay | None) -> object:
+        flow = await begin(server, way)
         world.flows[flow.flow_id] = replace(flow, authorization_url="javascript:x()//\x1b[2J")
         return world.flows[flow.flow_id]
 
@@ -152,6 +152,54 @@ def test_a_url_that_no_browser_should_see_is_printed_escaped_and_not_opened(
     out, err = login.communicate(timeout=DEADLINE)
     assert "\\x1b[2J" in out
     assert "\x1b" not in out + err
+    assert not browser.with_name("opened").exists()
+
+
+def test_on_another_device_the_page_and_the_code_are_shown_and_no_browser_is_opened(
+    daemon: Daemon, world: World, program: Program, browser: Path
+) -> None:
+    world.add_oauth("one")
+    login = start(program, browser, "one", "--device")
+    until_begun(world, "one")
+    daemon.call(lambda: world.settle("one", "succeeded", message="Logged in."))
+    out, _ = login.communicate(timeout=DEADLINE)
+    assert login.returncode == 0
+    assert "https://provider.example/device\n" in out
+    assert "enter the code:\n\n  WDJB-MJHT\n" in out
+    assert URL in out, "the page with the code in it"
+    assert out.endswith("Logged in to one.\n")
+    assert not browser.with_name("opened").exists()
+
+
+def test_on_another_device_a_script_gets_the_outcome_alone(
+    daemon: Daemon, world: World, program: Program, browser: Path
+) -> None:
+    world.add_oauth("one")
+    login = start(program, browser, "one", "--device", "-o", "json")
+    until_begun(world, "one")
+    daemon.call(lambda: world.settle("one", "timed_out", "login_timed_out", "Nobody did."))
+    out, err = login.communicate(timeout=DEADLINE)
+    assert login.returncode == 1
+    assert "WDJB-MJHT" in err
+    assert "WDJB-MJHT" not in out
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("succeeded", 0), ("failed", 1)])
+def test_a_login_without_a_person_ends_at_once_and_shows_nothing_to_open(
+    daemon: Daemon, world: World, program: Program, browser: Path, outcome: str, code: int
+) -> None:
+    world.add_oauth("one")
+
+    async def by_machine(server: str, way: LoginWay | None) -> LoginFlow:
+        said = "Logged in." if outcome == "succeeded" else "invalid_client"
+        return LoginFlow("m1", server, "", world.clock.now(), outcome=outcome, message=said)
+
+    world.begin = by_machine  # type: ignore[assignment,method-assign]
+    login = start(program, browser, "one")
+    out, err = login.communicate(timeout=DEADLINE)
+    assert login.returncode == code
+    assert "open" not in out
+    assert "Logged in to one." in out or "invalid_client" in err
     assert not browser.with_name("opened").exists()
 
 

@@ -214,6 +214,16 @@ def test_a_watcher_is_told_as_soon_as_there_is_an_outcome(daemon: Daemon, world:
     assert (seen["outcome"], seen["code"]) == ("denied", "login_denied")
 
 
+def test_a_login_at_another_device_is_begun_with_its_code(daemon: Daemon, world: World) -> None:
+    path = "/api/v1/servers/github-mcp/login"
+    begun = daemon.request("POST", path, {"way": "device"}).json["data"]
+    assert begun["user_code"] == "WDJB-MJHT"
+    assert begun["verification_uri"] == "https://provider.example/device"
+    in_browser = daemon.request("POST", path, {"way": "browser"}).json["data"]
+    assert in_browser["user_code"] is None
+    assert daemon.request("POST", path, {"way": "pigeon"}).status == 400
+
+
 def test_a_redirect_of_no_login_is_an_error_of_its_own(daemon: Daemon) -> None:
     body = {"redirect_url": "http://127.0.0.1/?code=c&state=unknown"}
     reply = daemon.request("POST", "/api/v1/logins/finish", body)
