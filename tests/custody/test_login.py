@@ -15,8 +15,15 @@ from mcpproxy.core.errors import (
     UnknownServer,
 )
 from mcpproxy.core.http import HttpReply
+from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.model import Grant, Secret
-from mcpproxy.core.notices import LoggedOut, LoginBegan, LoginFailed, LoginSucceeded
+from mcpproxy.core.notices import (
+    LedgerWritten,
+    LoggedOut,
+    LoginBegan,
+    LoginFailed,
+    LoginSucceeded,
+)
 from tests.builders import SERVER_URL
 from tests.custody.bench import NAME, UNREACHABLE, until, virtually
 from tests.custody.desk import PENDING_FOR, a_desk, denial, redirect, with_revocation
@@ -361,6 +368,9 @@ async def test_logging_out_revokes_and_forgets() -> None:
         assert NAME not in desk.bench.world.grants
         assert await desk.manager.token(NAME, SERVER_URL) is None
         assert desk.bench.notices.of(LoggedOut) == [LoggedOut(NAME)]
+        (told,) = desk.bench.notices.of(LedgerWritten)
+        assert told.line == desk.bench.world.ledger[NAME][-1]
+        assert told.line.outcome is Outcome.LOGGED_OUT
 
 
 @virtually

@@ -23,7 +23,7 @@ from mcpproxy.core.errors import (
     UnknownServer,
 )
 from mcpproxy.core.model import Grant, GrantType, PendingLogin, Secret, Upstream
-from mcpproxy.core.notices import LoggedOut, LoginBegan
+from mcpproxy.core.notices import LedgerWritten, LoggedOut, LoginBegan
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import (
     CallbackListener,
@@ -149,6 +149,7 @@ class PendingLogins:
         tools.forget(server)
         if done is None:
             return None
+        tools.publisher.publish(LedgerWritten(server, done.line))
         tools.publisher.publish(LoggedOut(server))
         return done.complaint
 

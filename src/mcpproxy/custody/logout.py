@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from mcpproxy.core.errors import StoreError
-from mcpproxy.core.ledger import logout_line
+from mcpproxy.core.ledger import LedgerLine, logout_line
 from mcpproxy.core.model import Grant
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import Clock, Lease, LeaseHold, Store
@@ -34,9 +34,12 @@ class LogoutTools:
 
 @dataclass(frozen=True, slots=True)
 class LoggedOff:
-    """There was a grant and it is gone; `complaint` is what the provider said against it."""
+    """There was a grant and it is gone; `complaint` is what the provider said against it, `line`
+    what the ledger says of it.
+    """
 
     complaint: str | None
+    line: LedgerLine
 
 
 async def log_out(server: str, tools: LogoutTools) -> LoggedOff | None:
@@ -49,7 +52,7 @@ async def log_out(server: str, tools: LogoutTools) -> LoggedOff | None:
         complaint = await _give_back(grant, tools)
         line = logout_line(grant, tools.clock.now(), complaint)
         await tools.store.forget_grant(server, line=line)
-        return LoggedOff(complaint)
+        return LoggedOff(complaint, line)
     finally:
         if hold is not None:
             with suppress(StoreError):  # it runs out by itself
