@@ -116,6 +116,7 @@ class App:
         await rooms.gateway.start(self._config.upstreams())
         self._spawn(self._config.follow())
         self._spawn(rooms.monitor.run())
+        self._spawn(self._recall_logouts(rooms))
         self._spawn(self._watch_network(rooms))
         self._spawn(self._watch_providers(rooms))
         rooms.machine.apply()
@@ -145,8 +146,10 @@ class App:
         depths = {"events": self._bus.depth}
         metrics = Metrics(self._clock, monitor.healths, manager.grant, depths)
         endings = Endings(Journal(rooms.vault.store, self._clock, self._bus), manager, self._clock)
-        for hear in (RefreshLog().hear, metrics.hear, monitor.hear, endings.hear, self._hear):
-            self._bus.hear(hear)
+        log = RefreshLog()
+        for listener in (log, metrics, rooms.logouts, monitor, endings):
+            self._bus.hear(listener.hear)
+        self._bus.hear(self._hear)
         self._spawn(endings.run())
         return WebParts(
             clock=self._clock,
@@ -246,6 +249,14 @@ class App:
         for grant in self._rooms.manager.grants():
             if server in (None, grant.server):
                 self._redactor.learn(*grant_secrets(grant))
+
+    async def _recall_logouts(self, rooms: Rooms) -> None:
+        """Servers without a login whose person ended the last one are told as such."""
+        upstreams, manager = self._config.upstreams(), rooms.manager
+        servers = [
+            name for name, each in upstreams.items() if each.url and manager.grant(name) is None
+        ]
+        await rooms.logouts.recall(servers, rooms.vault.store.load_ledger)
 
     async def _watch_network(self, rooms: Rooms) -> None:
         async with NetworkWatch() as watch:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mcpproxy.config.settings import Settings
+from mcpproxy.core.ledger import login_line
+from mcpproxy.core.model import Grant
+from mcpproxy.core.notices import LedgerWritten
 from mcpproxy.core.ports import Clock
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
@@ -26,6 +29,7 @@ from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.oauth.repair import Repairs
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.observability.bus import Bus
+from mcpproxy.observability.logouts import Logouts
 from mcpproxy.observability.monitor import Monitor
 from mcpproxy.observability.upstream_log import UpstreamLogs
 from mcpproxy.storage.engines import Vault
@@ -59,6 +63,7 @@ class Rooms:
     logins: PendingLogins
     machine: MachineLogins
     monitor: Monitor
+    logouts: Logouts
 
 
 def introduce(ground: Ground) -> Rooms:
@@ -83,6 +88,13 @@ def introduce(ground: Ground) -> Rooms:
         outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
     )
     conversation = Conversation(sender, vault.store, clock)
+
+    def adopt(grant: Grant) -> None:
+        """Whoever made a login, its line in the ledger is told."""
+        manager.adopt(grant)
+        if grant.revision == 0:
+            bus.publish(LedgerWritten(grant.server, login_line(grant)))
+
     machine = MachineLogins(
         MachineTools(
             store=vault.store,
@@ -92,7 +104,7 @@ def introduce(ground: Ground) -> Rooms:
             upstreams=ground.config.upstreams,
             challenge=gateway.challenge,
             known=manager.grant,
-            adopt=manager.adopt,
+            adopt=adopt,
             log_out=lambda server: logins.logout(server),
         )
     )
@@ -108,12 +120,13 @@ def introduce(ground: Ground) -> Rooms:
             publisher=bus,
             upstreams=ground.config.upstreams,
             challenge=gateway.challenge,
-            adopt=manager.adopt,
+            adopt=adopt,
             forget=manager.forget,
             seed=machine.seed,
             token=manager.token,
         )
     )
+    logouts = Logouts(clock)
     monitor: Monitor = Monitor(
         clock,
         ground.config,
@@ -123,8 +136,9 @@ def introduce(ground: Ground) -> Rooms:
         bus,
         settings.refresh,
         seeding=machine.seeding,
+        logged_out=logouts.logged_out_at,
     )
-    return Rooms(vault, sender, manager, gateway, logins, machine, monitor)
+    return Rooms(vault, sender, manager, gateway, logins, machine, monitor, logouts)
 
 
 def _manager(ground: Ground, sender: OAuthHttpSender, provider: TokenEndpoint) -> RefreshManager:

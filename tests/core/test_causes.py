@@ -9,7 +9,7 @@ import pytest
 from mcpproxy.core.causes import CAUSE_BY_NAME, CAUSES, Action, Level
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreTrouble
-from mcpproxy.core.health import Seeding, Snapshot, assess
+from mcpproxy.core.health import Seeding, Snapshot, assess, changes_at
 from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import (
     FailureKind,
@@ -341,6 +341,17 @@ def test_a_login_is_asked_for_only_where_the_login_is_over_or_the_contract_says_
         "login_required",
     }
     assert asking - over == {"login_pending", "refresh_refused"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_time_alone_changes_no_cause_before_it_is_said_to(name: str) -> None:
+    """So that nobody has to look in between."""
+    snapshot, now = EXAMPLES[name].snapshot, NOW
+    until = min(changes_at(snapshot, now), now + timedelta(days=40))
+    cause = assess(snapshot, now).cause
+    for part in range(1, 200):
+        then = now + (until - now) * part / 200
+        assert assess(snapshot, then).cause == cause, then
 
 
 # --- which of two is shown ------------------------------------------------------------------

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def logged_out(server: Server) -> bool:
-    return bool(server["health"]["cause"] == "login_required")
+    return bool(server["health"]["cause"] == "logged_out")
 
 
 async def test_a_login_in_the_browser_ends_with_a_page_and_exit_code_0(builder: Builder) -> None:
@@ -148,6 +148,8 @@ async def test_a_logout_revokes_at_the_provider(kind: str, builder: Builder) -> 
     world.daemon.until(NAME, logged_out)
     world.daemon.restart()
     assert not world.daemon.server(NAME)["oauth"]
+    world.daemon.until(NAME, caused_by("logged_out"))
+    assert "it was logged out" in world.daemon.cli("explain", NAME).stdout
     world.log_in()
 
 

@@ -50,6 +50,26 @@ def black_hole(port: int) -> Iterator[None]:
         yield
 
 
+def assert_told_once(world: World, verdict: str) -> None:
+    """The end stands in the ledger and in the metrics once, also after a restart."""
+
+    def count() -> float:
+        name = f'mcpproxy_oauth_logins_total{{server="{NAME}",reason="{verdict}"}}'
+        return world.daemon.metrics().get(name, 0.0)
+
+    def ends() -> list[Server]:
+        lines: list[Server] = world.daemon.rest("GET", f"/servers/{NAME}/ledger")["lines"]
+        return [line for line in lines if line["outcome"] == "ended"]
+
+    wait_until(lambda: count() == 1, deadline=10, what="the lost login in the metrics")
+    assert [line["code"] for line in ends()] == [verdict]
+    world.daemon.restart()
+    world.daemon.until(NAME, caused_by("grant_ended"))
+    assert (count(), len(ends())) == (0, 1)
+    explained = world.daemon.cli("explain", NAME).stdout
+    assert "The login ended: the provider ended it (invalid_grant" in explained
+
+
 async def recovered(world: World) -> None:
     world.daemon.until(NAME, connected)
     assert world.daemon.refreshes(NAME, "success") == 1
@@ -158,6 +178,7 @@ async def test_a_grant_that_the_provider_ended_asks_for_a_login(builder: Builder
     called = world.daemon.cli("tools", "call", NAME, "whoami")
     assert called.returncode == 11, called.stdout + called.stderr
     assert "auth login" in called.stdout + called.stderr
+    assert_told_once(world, "provider_ended")
 
     world.log_in()
     assert await world.whoami() == "alice"
@@ -183,7 +204,7 @@ async def test_a_token_refused_before_its_time_costs_one_refresh_and_one_replay(
     assert world.daemon.refreshes(NAME, "success") == 1
 
 
-async def test_a_client_that_the_provider_forgot_registers_again_at_the_next_login(
+async def test_a_client_that_the_provider_forgot_is_registered_anew_before_a_login_is_asked_for(
     builder: Builder,
 ) -> None:
     world = builder.world(policy=FAST)
@@ -192,12 +213,20 @@ async def test_a_client_that_the_provider_forgot_registers_again_at_the_next_log
     assert old is not None
     world.oidc.forget_client(old)
     world.begin_refresh()
-    world.daemon.until(NAME, caused_by("client_ended"), deadline=20)
-    assert listed(world)[2] == "Client registration refused by provider - login required"
+    world.daemon.until(NAME, caused_by("grant_ended"), deadline=20)
+    lines = world.daemon.rest("GET", f"/servers/{NAME}/ledger")["lines"]
+    told = [(line["outcome"], line["code"]) for line in lines]
+    assert told[:4] == [
+        ("logged_in", None),
+        ("refused", "invalid_client"),
+        ("client_renewed", None),
+        ("refused", "invalid_grant"),
+    ], "this provider gives a refresh token to no other client"
+    new = lines[2]["detail"]
 
     world.log_in()
     assert await world.whoami() == "alice"
-    assert world.logins()[-1].client_id != old
+    assert world.logins()[-1].client_id == new != old
 
 
 async def test_nothing_that_failed_is_ever_logged_as_a_success(builder: Builder) -> None:

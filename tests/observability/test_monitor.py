@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mcpproxy.core.connection import Connection, ConnectionState
-from mcpproxy.core.errors import UnknownServer
+from mcpproxy.core.errors import StoreTrouble, UnknownServer
 from mcpproxy.core.model import FailureKind, FailureRun, RefreshFailure, Upstream
-from mcpproxy.core.notices import Notice, ServersChanged
+from mcpproxy.core.notices import LoggedOut, Notice, ServersChanged, StoreTroubled
 from mcpproxy.observability.bus import Event
 from mcpproxy.web.parts import WebParts
 from tests.web.stubs import NOW, World, web_parts
@@ -114,14 +114,8 @@ async def test_a_notice_makes_the_monitor_look_at_once() -> None:
         world.connection_facts["one"] = replace(
             world.connection_facts["one"], state=ConnectionState.ERROR, tool_count=0
         )
-        watch.parts.monitor.hear(await _any_notice())
+        watch.parts.monitor.hear(LoggedOut("one"))
         assert isinstance(await watch.next(), ServersChanged)
-
-
-async def _any_notice() -> Notice:
-    from mcpproxy.core.notices import LoggedOut
-
-    return LoggedOut("one")
 
 
 async def test_the_passing_of_time_changes_health_too() -> None:
@@ -153,3 +147,60 @@ async def test_a_countdown_alone_is_no_change() -> None:
         assert watch.parts.monitor.health("one").line != before
         world.add_oauth("two")
         assert await watch.next() == ServersChanged("two", "added")
+
+
+async def test_notices_without_end_keep_no_other_server_from_being_looked_at() -> None:
+    world = World()
+    for name in ("busy", "quiet"):
+        world.add_oauth(name)
+    async with Watch(world) as watch:
+        world.connection_facts["quiet"] = Connection(ConnectionState.CONNECTING)
+        chatter = asyncio.create_task(_chatter(watch.parts))
+        try:
+            assert await watch.next() == ServersChanged("quiet", "connecting")
+        finally:
+            chatter.cancel()
+
+
+async def _chatter(parts: WebParts) -> None:
+    while True:
+        parts.monitor.hear(LoggedOut("busy"))
+        await asyncio.sleep(0)
+
+
+async def test_what_concerns_all_is_looked_at_everywhere_at_once() -> None:
+    world = World()
+    for name in ("one", "two"):
+        world.add_oauth(name)
+    async with Watch(world) as watch:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        world.trouble = StoreTrouble.FULL
+        watch.parts.monitor.hear(StoreTroubled("full", "the disk is full"))
+        assert await watch.next() == ServersChanged("one", "store_unwritable")
+        assert await watch.next() == ServersChanged("two", "store_unwritable")
+        assert loop.time() - began < 0.9
+
+
+class Counted(World):
+    """A world that counts how often a server's facts are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def connection(self, server: str) -> Connection:
+        self.asked += 1
+        return super().connection(server)
+
+
+async def test_a_notice_about_one_of_many_servers_is_a_look_at_that_one() -> None:
+    world = Counted()
+    for number in range(300):
+        world.add_oauth(f"server-{number}")
+    async with Watch(world) as watch:
+        before = world.asked
+        world.connection_facts["server-7"] = Connection(ConnectionState.CONNECTING)
+        watch.parts.monitor.hear(LoggedOut("server-7"))
+        assert await watch.next() == ServersChanged("server-7", "connecting")
+        assert world.asked - before < 10

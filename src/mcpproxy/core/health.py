@@ -12,6 +12,7 @@ from mcpproxy.core.causes import CAUSE_BY_NAME, RANK, Cause, Level
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import StoreTrouble
 from mcpproxy.core.lifecycle import (
+    NEVER,
     RefreshNow,
     WaitUntil,
     can_refresh,
@@ -127,6 +128,25 @@ def assess(
         detail=cause.detail.format_map(words),
         action=cause.action.value,
     )
+
+
+def changes_at(
+    snapshot: Snapshot, now: datetime, policy: RefreshPolicy = DEFAULT_POLICY
+) -> datetime:
+    """When the cause may be another though no fact changes; NEVER when it cannot."""
+    grant = snapshot.grant
+    if grant is None:
+        return NEVER
+    moments = [NEVER]
+    if grant.tokens.expires_at is not None:
+        moments.append(grant.tokens.expires_at)
+    step = plan(grant, now, policy, woken_at=snapshot.woken_at)
+    if isinstance(step, WaitUntil):
+        moments.append(step.at)
+    end = predicted_end(grant)
+    if end is not None:
+        moments += [end.at - WARN_BEFORE, end.at]
+    return min(moment for moment in moments if moment > now)
 
 
 def _applying(

@@ -6,6 +6,7 @@ change is published within a second of the fact.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -13,8 +14,8 @@ from typing import Final
 from mcpproxy.core.causes import Action
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UnknownServer
-from mcpproxy.core.health import Health, Seeding, Snapshot, assess
-from mcpproxy.core.notices import Notice, ServersChanged
+from mcpproxy.core.health import Health, Seeding, Snapshot, assess, changes_at
+from mcpproxy.core.notices import Notice, ServersChanged, ToolCalled
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
     Clock,
@@ -27,7 +28,13 @@ from mcpproxy.core.ports import (
 from mcpproxy.observability.isolation import Faults
 
 LOOK_EVERY: Final = timedelta(seconds=1)
-"""Facts such as an expired token change without a notice; a second is what users are promised."""
+"""How often every server's facts are compared with those its health was told from."""
+
+LOOK_AGAIN: Final = timedelta(seconds=30)
+"""How long a health is believed while no fact changes, where time alone changes nothing."""
+
+SLICE: Final = 200
+"""Servers looked at in one go: some 2 ms while nothing changes, at worst 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,18 @@ class _Shown:
     generation: int
     failures: int
     refusals: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was shown, the facts it was told from, and until when time alone changes nothing."""
+
+    shown: _Shown
+    facts: Snapshot | None
+    until: datetime
+
+    def holds(self, facts: Snapshot | None) -> bool:
+        return facts is not None and facts == self.facts
 
 
 class Monitor:
@@ -59,9 +78,10 @@ class Monitor:
         *,
         zone: tzinfo | None = None,
         seeding: Callable[[str], Seeding | None] = lambda server: None,
+        logged_out: Callable[[str], datetime | None] = lambda server: None,
     ) -> None:
         """`zone` is for times of day; None is the machine's own. `seeding` tells of logins with
-        client credentials that are being made.
+        client credentials that are being made, `logged_out` when a person ended the last login.
         """
         self._clock = clock
         self._directory = directory
@@ -72,7 +92,10 @@ class Monitor:
         self._policy = policy
         self._zone = zone
         self._seeding = seeding
+        self._logged_out = logged_out
         self._nudged = asyncio.Event()
+        self._sweep_at = 0.0
+        self._touched: set[str] = set()
         self._faults = Faults("telling the health of")
 
     def health(self, server: str) -> Health:
@@ -105,52 +128,83 @@ class Monitor:
             woken_at=self._grants.woken_at(),
             damage=self._grants.damage(server),
             seeding=self._seeding(server),
+            logged_out_at=self._logged_out(server) if grant is None else None,
         )
 
     def hear(self, notice: Notice) -> None:
         """Something happened: look at once instead of within the second."""
-        if not isinstance(notice, ServersChanged):
-            self._nudged.set()
+        if isinstance(notice, ServersChanged | ToolCalled):
+            return
+        server: str | None = getattr(notice, "server", None)
+        if server is not None:
+            self._touched.add(server)
+        else:
+            self._sweep_at = 0.0
+        self._nudged.set()
 
     async def run(self) -> None:
         """Publish changes for ever; ends by cancellation."""
-        shown = self._shown()
-        while True:
-            try:
-                async with asyncio.timeout(LOOK_EVERY.total_seconds()):
-                    await self._nudged.wait()
-            except TimeoutError:
-                pass
-            self._nudged.clear()
-            shown = self._publish_changes(shown)
-
-    def _publish_changes(self, before: Mapping[str, _Shown]) -> Mapping[str, _Shown]:
-        after = self._shown()
-        for server in sorted(before.keys() | after.keys()):
-            old, new = before.get(server), after.get(server)
-            if old == new:
-                continue
-            reason = "removed" if new is None else "added" if old is None else new.cause
-            self._publisher.publish(ServersChanged(server, reason))
-        return after
-
-    def _shown(self) -> Mapping[str, _Shown]:
-        now = self._clock.now()
-        shown = {}
+        seen: dict[str, _Seen] = {}
+        clock = asyncio.get_running_loop().time
+        self._sweep_at = clock() + LOOK_EVERY.total_seconds()
         for server in self._directory.upstreams():
-            snapshot, health = self._look(server, now)
-            grant = snapshot.grant
-            shown[server] = _Shown(
-                status=health.status,
-                admin_state=health.admin_state,
-                cause=health.cause,
-                action=health.action,
-                connection=snapshot.connection,
-                generation=grant.generation if grant else 0,
-                failures=grant.failures.count if grant and grant.failures else 0,
-                refusals=grant.refusals.count if grant and grant.refusals else 0,
-            )
-        return shown
+            seen[server] = self._see(server, self._clock.now())
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._sweep_at):
+                    await self._nudged.wait()
+            self._nudged.clear()
+            touched, self._touched = self._touched, set()
+            for server in sorted(touched):
+                self._review(server, seen)
+            if clock() >= self._sweep_at:
+                self._sweep_at = clock() + LOOK_EVERY.total_seconds()
+                await self._sweep(seen)
+
+    async def _sweep(self, seen: dict[str, "_Seen"]) -> None:
+        """Look at every server, and let others work in between."""
+        for number, server in enumerate(sorted(seen.keys() | self._directory.upstreams().keys())):
+            self._review(server, seen)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+
+    def _review(self, server: str, seen: dict[str, "_Seen"]) -> None:
+        """Publish if this server shows something else than it did."""
+        now, before = self._clock.now(), seen.get(server)
+        if server not in self._directory.upstreams():
+            if seen.pop(server, None) is not None:
+                self._publisher.publish(ServersChanged(server, "removed"))
+            return
+        if before is not None and now < before.until and before.holds(self._facts(server)):
+            return
+        after = seen[server] = self._see(server, now)
+        if before is None:
+            self._publisher.publish(ServersChanged(server, "added"))
+        elif before.shown != after.shown:
+            self._publisher.publish(ServersChanged(server, after.shown.cause))
+
+    def _see(self, server: str, now: datetime) -> "_Seen":
+        facts = self._facts(server)
+        snapshot, health = self._look(server, now)
+        grant = snapshot.grant
+        shown = _Shown(
+            status=health.status,
+            admin_state=health.admin_state,
+            cause=health.cause,
+            action=health.action,
+            connection=snapshot.connection,
+            generation=grant.generation if grant else 0,
+            failures=grant.failures.count if grant and grant.failures else 0,
+            refusals=grant.refusals.count if grant and grant.refusals else 0,
+        )
+        return _Seen(shown, facts, min(changes_at(snapshot, now, self._policy), now + LOOK_AGAIN))
+
+    def _facts(self, server: str) -> Snapshot | None:
+        """None while a bug keeps us from telling them; `_look` has told of it."""
+        try:
+            return self.snapshot(server)
+        except Exception:
+            return None
 
     def _look(self, server: str, now: datetime) -> tuple[Snapshot, Health]:
         """The facts of a configured server and its health; a bug in them is this server's only."""
