@@ -64,8 +64,10 @@ async def test_an_answer_in_the_hand_is_stored_as_soon_as_the_disk_takes_it() ->
         await until(lambda: bench.endpoint.presented)
         await asyncio.sleep(30)
         assert manager.peek(NAME, SERVER_URL) is None, "what is not stored is not used"
+        assert manager.store_trouble() is StoreTrouble.FULL
         bench.disk.is_full = False
         await until(lambda: bench.stored.generation == 2, within=1.0)
+        await until(lambda: manager.store_trouble() is None, within=1.0)
         assert bench.endpoint.presented == ["refresh-1"]
 
 

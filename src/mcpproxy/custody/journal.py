@@ -5,6 +5,7 @@ written whatever it takes; an intent is written once or not at all.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -35,6 +36,13 @@ class Journal:
         self._store = store
         self._clock = clock
         self._publisher = publisher
+        self._hear: Callable[[McpproxyError | None], None] = lambda error: None
+
+    def on_write(self, hear: Callable[[McpproxyError | None], None]) -> None:
+        """`hear` of every write that the store took (None), and of every failure that is tried
+        again here: nobody else hears of those.
+        """
+        self._hear = hear
 
     async def load(self, server: str) -> Grant | None:
         """The grant as it is stored now."""
@@ -56,6 +64,8 @@ class Journal:
         evolved = replace(evolve(grant, event), revision=grant.revision + 1)
         line = line_of(grant, event, evolved, self._clock.now())
         saved = await self._store.save_grant(evolved, expected_revision=grant.revision, line=line)
+        if saved:
+            self._hear(None)
         if saved and line is not None:
             self._publisher.publish(LedgerWritten(line.server, line))
         return evolved if saved else None
@@ -90,6 +100,7 @@ class Journal:
         while True:
             try:
                 return await self.append(grant, event)
-            except McpproxyError:
+            except McpproxyError as error:
+                self._hear(error)
                 await asyncio.sleep(pause.total_seconds())
                 pause = min(pause * 2, RETRY_WRITE_CAP)

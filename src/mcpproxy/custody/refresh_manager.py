@@ -36,6 +36,7 @@ class RefreshManager(TokenCounter):
 
     def __init__(self, tools: RefreshTools, *, tick: timedelta = TICK) -> None:
         super().__init__(tools)
+        tools.journal.on_write(self._store.wrote)
         self._tick = tick
         self._loop: asyncio.Task[None] | None = None
         self._slept_until: timedelta | None = None
@@ -145,7 +146,6 @@ class RefreshManager(TokenCounter):
         began, pause = clock.elapsed(), self._tools.policy.min_interval
         try:
             result = await Refresh(self._tools, server, self._decide).run()
-            self._store.took_a_write()
             if isinstance(result, Busy):
                 pause = BUSY_PAUSE
             elif result.grant is None:
