@@ -5,42 +5,32 @@
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs
 
 from mcpproxy.core.errors import McpproxyError
-from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.lifecycle import plan
 from mcpproxy.core.model import Grant, Phase
-from mcpproxy.core.policy import DEFAULT_POLICY
-from mcpproxy.custody.journal import Journal
-from mcpproxy.custody.refresh import Refresh, RefreshTools
-from mcpproxy.oauth.token_endpoint import TokenEndpoint
-from mcpproxy.storage.engines import VAULT, Opening, Vault, open_sqlite
+from mcpproxy.custody.refresh import Refresh
+from mcpproxy.storage.engines import VAULT, Opening, open_sqlite
 from mcpproxy.storage.keys import StaticKey
 from mcpproxy.storage.runner import InlineRunner
-from tests.crash.ground import Ground, Policy, names, policies
+from tests.crash.ground import Decision, Ground, Policy, names, policies
 from tests.crash.images import Disk, Image
-from tests.crash.racer import Nobody
 from tests.crash.recorder import Kind, Operation, RecordedConnection, Recorder
 from tests.crash.seeding import CLOCK, a_login, token_index
+from tests.crash.virtual import ISSUER, LIFE, VirtualProvider, scratch, tools
 from tests.simulation.clock import SimClock
 from tests.simulation.loop import run_virtually
 
-LIFE: Final = timedelta(minutes=5)
 LOGINS: Final = 5
-ISSUER: Final = "https://auth.example.com"
-SHARED_MEMORY: Final = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +62,6 @@ class History:
         return story[bisect_right(story, operations, key=lambda each: each.operations) - 1]
 
 
-class Provider:
-    """The port HttpSender over the ground truth: rotates, then takes its time to answer."""
-
-    def __init__(self, ground: Ground, history: History, chance: random.Random) -> None:
-        self._ground = ground
-        self._history = history
-        self._chance = chance
-
-    async def exchange(
-        self, request: HttpRequest, *, before_send: Callable[[], Awaitable[None]] | None = None
-    ) -> HttpReply | NoReply:
-        await asyncio.sleep(self._chance.uniform(0.01, 0.2))
-        assert before_send is not None
-        await before_send()
-        token = parse_qs(request.body.decode())["refresh_token"][0]
-        decision = self._ground.present(token, asyncio.get_running_loop().time())
-        self._history.promise(decision.grant, live=decision.issued)
-        self._history.refreshes += 1
-        await asyncio.sleep(self._chance.uniform(0.01, 0.2))
-        body = {
-            "access_token": self._ground.access_token(decision.grant, decision.issued),
-            "refresh_token": self._ground.refresh_token(decision.grant, decision.issued),
-            "token_type": "Bearer",
-            "expires_in": LIFE.total_seconds(),
-        }
-        return HttpReply(200, {"content-type": "application/json"}, json.dumps(body).encode())
-
-
 async def record(directory: Path, refreshes: int, seed: int) -> History:
     """Refresh that often, several logins at once, and write down what the disk was asked for."""
     chance, clock = random.Random(seed), SimClock(asyncio.get_running_loop())
@@ -120,30 +82,22 @@ async def record(directory: Path, refreshes: int, seed: int) -> History:
     begin = {VAULT: (directory / VAULT).read_bytes()}
     history = History(begin, recorder.log, {name: [Promise(0)] for name in logins})
     vault = await open_sqlite(replace(opening, connect=recorder.connect))
-    tools = _tools(vault, clock, Provider(ground, history, chance), chance)
+
+    def decided(decision: Decision) -> None:
+        history.promise(decision.grant, live=decision.issued)
+        history.refreshes += 1
+
+    custody = tools(vault, clock, VirtualProvider(ground, chance, decided), chance)
     while history.refreshes < refreshes:
         await asyncio.sleep(LIFE.total_seconds())
         await asyncio.gather(
-            *(Refresh(tools, name, lambda grant: plan(grant, clock.now())).run() for name in logins)
+            *(
+                Refresh(custody, name, lambda grant: plan(grant, clock.now())).run()
+                for name in logins
+            )
         )
     await vault.store.close()
     return history
-
-
-def _tools(
-    vault: Vault, clock: SimClock, provider: Provider, chance: random.Random
-) -> RefreshTools:
-    return RefreshTools(
-        journal=Journal(vault.store, clock, Nobody()),
-        lease=vault.lease,
-        provider=TokenEndpoint(provider, clock),
-        clock=clock,
-        publisher=Nobody(),
-        policy=DEFAULT_POLICY,
-        holder="the one that loses power",
-        new_attempt_id=lambda: f"{chance.getrandbits(64):x}",
-        may_send=lambda: True,
-    )
 
 
 # --- after the power is back ------------------------------------------------------------------
@@ -228,7 +182,7 @@ def lose_power(
     disk: Callable[[History], History] = lambda history: history,
 ) -> Losses:
     """Record, cut, open."""
-    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    where = scratch()
     with (
         tempfile.TemporaryDirectory(prefix="mcpproxy-power-", dir=where) as recorded,
         tempfile.TemporaryDirectory(prefix="mcpproxy-power-", dir=where) as opened,
