@@ -331,7 +331,7 @@ class App:
             *local,
             key_check(settings.key_source.value, rooms.vault.locked),
             *await provider_checks(grants, rooms.sender, self._clock),
-            *server_checks(rooms.monitor.healths()),
+            *server_checks(rooms.monitor.healths(), rooms.manager.grant),
         )
 
 

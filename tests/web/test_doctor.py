@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mcpproxy.web.doctor import CheckState, local_checks, server_checks
-from tests.web.stubs import World, web_parts
+from mcpproxy.core.model import FailureKind, RefreshFailure, Refusals
+from mcpproxy.web.doctor import Check, CheckState, local_checks, server_checks
+from tests.web.stubs import NOW, World, web_parts
+
+
+def server_states(world: World) -> dict[str, Check]:
+    healths = web_parts(world).monitor.healths()
+    return {check.name: check for check in server_checks(healths, world.grant)}
 
 
 def states(directory: Path, **environment: str) -> dict[str, CheckState]:
@@ -55,8 +61,25 @@ def test_a_server_in_trouble_points_at_its_explanation() -> None:
     world.add_oauth("bad")
     world.connection_facts.pop("bad")
     world.grant_facts.pop("bad")
-    checks = {check.name: check for check in server_checks(web_parts(world).monitor.healths())}
+    checks = server_states(world)
     assert checks["server good"].state is CheckState.OK
     assert checks["server good"].next_step == ""
     assert checks["server bad"].state is CheckState.WARN
     assert checks["server bad"].next_step == "mcpproxy explain bad"
+
+
+def test_what_is_known_of_a_provider_is_said_beside_a_login_in_trouble_alone() -> None:
+    world = World()
+    refused = RefreshFailure(FailureKind.REFUSED, "invalid_grant", code="invalid_grant")
+    google = "https://accounts.google.com"
+    world.add_oauth("ended", issuer=google, refusals=Refusals(2, NOW, NOW, refused))
+    world.add_oauth("fine", issuer=google)
+    world.add_oauth("unknown", refusals=Refusals(2, NOW, NOW, refused))
+    found = server_states(world)
+    assert found["server ended"].found == (
+        "Refresh token expired: Re-authentication required: invalid_grant. Known of Google: a "
+        "login that is not refreshed for 182 days ends; logins of an app in testing end after "
+        "7 days"
+    )
+    assert "Google" not in found["server fine"].found
+    assert found["server unknown"].found.endswith("invalid_grant")

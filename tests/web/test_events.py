@@ -3,12 +3,14 @@
 import http.client
 import json
 import time
+from dataclasses import fields
 from datetime import timedelta
 
+from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.core.model import FailureKind, RefreshFailure
-from mcpproxy.core.notices import LoggedOut, RefreshFailedNotice, ServersChanged
+from mcpproxy.core.notices import LedgerWritten, LoggedOut, RefreshFailedNotice, ServersChanged
 from tests.web.daemon import Daemon
-from tests.web.stubs import KEY
+from tests.web.stubs import KEY, NOW
 
 
 class Stream:
@@ -102,3 +104,30 @@ def test_a_client_that_leaves_is_forgotten(daemon: Daemon) -> None:
 
 def test_head_answers_without_a_stream(daemon: Daemon) -> None:
     assert daemon.request("HEAD", "/events").status == 200
+
+
+def test_a_line_of_the_ledger_is_told_whole(daemon: Daemon) -> None:
+    stream = Stream(daemon)
+    line = LedgerLine(
+        server="one",
+        login_id="login-1",
+        at=NOW,
+        outcome=Outcome.TRANSIENT,
+        generation=3,
+        duration=timedelta(seconds=1.5),
+        attempt_id="a1",
+        cause="retry",
+        holder="4711",
+        fingerprint="0123abcd",
+        status=503,
+        detail="HTTP 503",
+    )
+    daemon.call(lambda: daemon.parts.bus.publish(LedgerWritten("one", line)))
+    event = stream.event()
+    assert event["event"] == "oauth.ledger"
+    payload = json.loads(event["data"])["payload"]
+    assert set(payload["line"]) == {field.name for field in fields(LedgerLine)}
+    assert payload["line"]["outcome"] == "transient"
+    assert payload["line"]["at"] == "2026-01-12T14:05:00Z"
+    assert (payload["line"]["duration"], payload["line"]["code"]) == (1.5, None)
+    stream.close()

@@ -12,11 +12,13 @@ from mcpproxy.core.model import (
     FailureKind,
     FailureRun,
     Grant,
+    Learned,
     Phase,
     RefreshCause,
     RefreshFailure,
     Refusals,
     Secret,
+    TokenSet,
 )
 from mcpproxy.web.explain import Explanation, explain
 from tests.web.stubs import ACCESS_CANARY, CLIENT_CANARY, NOW, REFRESH_CANARY, World, web_parts
@@ -120,3 +122,30 @@ def test_no_explanation_holds_a_secret() -> None:
     )
     for canary in (ACCESS_CANARY, REFRESH_CANARY, CLIENT_CANARY, "canary-answer"):
         assert canary not in str(found)
+
+
+def test_what_is_known_and_learned_of_the_provider_is_told() -> None:
+    learned = Learned(True, timedelta(hours=1), 3, NOW + timedelta(days=2))
+    found = explained(
+        lambda grant: replace(grant, issuer="https://mcp.sentry.dev", learned=learned)
+    )
+    assert (
+        "The provider's answers showed: a refresh brings a new refresh token, its access tokens "
+        "live 1h." in found.lines
+    )
+    assert "Known of Sentry: every login ends after 30 days; one-deep rotation." in found.lines
+    assert found.outlook[1] == (
+        "This login ends 2026-01-14T14:05:00Z (in 47h 30m), because the provider's access tokens "
+        "get shorter towards it."
+    )
+
+
+def test_nothing_is_told_of_a_provider_of_which_nothing_is_known() -> None:
+    assert "Known of" not in text(explained())
+    assert "answers showed" not in text(explained())
+
+
+def test_a_refresh_ahead_of_the_providers_patience_says_why() -> None:
+    tokens = TokenSet(Secret("a"), Secret("r"), NOW, NOW + timedelta(days=365))
+    found = explained(lambda grant: replace(grant, tokens=tokens))
+    assert "does not take the login for abandoned" in found.outlook[0]

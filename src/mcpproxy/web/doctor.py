@@ -7,7 +7,7 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,9 @@ import msgspec
 
 from mcpproxy.core.causes import Level
 from mcpproxy.core.health import Health
+from mcpproxy.core.model import Grant
+from mcpproxy.core.providers import profile_of
+from mcpproxy.web.known import profile_words
 
 SAFE_SQLITE: Final = (3, 51, 3)
 """Before this, write-ahead logging has a race that corrupts; the vault does not use it."""
@@ -50,13 +53,15 @@ def local_checks(data_dir: Path, environment: Mapping[str, str]) -> Sequence[Che
     )
 
 
-def server_checks(healths: Mapping[str, Health]) -> Sequence[Check]:
+def server_checks(
+    healths: Mapping[str, Health], grant_of: Callable[[str], Grant | None]
+) -> Sequence[Check]:
     """One check for every server that is switched on."""
     return tuple(
         Check(
             name=f"server {name}",
             state=_STATE[health.level],
-            found=f"{health.summary}: {health.detail}" if health.detail else health.summary,
+            found=". ".join(_found(health, grant_of(name))),
             next_step="" if health.level is Level.HEALTHY else f"mcpproxy explain {name}",
         )
         for name, health in healths.items()
@@ -64,6 +69,17 @@ def server_checks(healths: Mapping[str, Health]) -> Sequence[Check]:
     )
 
 
+def _found(health: Health, grant: Grant | None) -> Iterator[str]:
+    """What health says; beside a login in trouble, what is known of its provider."""
+    yield f"{health.summary}: {health.detail}" if health.detail else health.summary
+    profile = profile_of(grant.issuer) if grant is not None else None
+    if profile is not None and health.cause.startswith(_ABOUT_THE_LOGIN):
+        known = profile_words(profile)
+        if known is not None:
+            yield known.removesuffix(".")
+
+
+_ABOUT_THE_LOGIN: Final = ("grant_", "refresh_refused", "client_", "no_refresh_token")
 _STATE: Final = {
     Level.HEALTHY: CheckState.OK,
     Level.DEGRADED: CheckState.WARN,
