@@ -15,6 +15,7 @@ import httpx2
 from mcp import Client
 
 from tests.e2e.daemon import Daemon, connected
+from tests.peers import machine
 from tests.peers.django_oauth_toolkit import DjangoProvider
 from tests.peers.mcp_client import connect, text
 from tests.peers.oidc_provider import OidcProvider
@@ -111,12 +112,15 @@ def wait_past(at: str) -> None:
 
 
 class Stage:
-    """Providers and the servers behind them, started when they are first wanted."""
+    """Providers and the servers behind them, started when they are first wanted. `key` is the one
+    that the provider's client `signer` proves itself with; `machine` has a secret.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stack = ExitStack()
         self._pairs: dict[tuple[str, int], tuple[Provider, ProtectedMcpServer]] = {}
+        self.key = machine.ec_key()
 
     def pair(self, kind: str, access_token_ttl: int) -> tuple[Provider, ProtectedMcpServer]:
         """`kind` is "oidc" or "django"; both rotate, the reuse of a spent token ends the grant."""
@@ -124,7 +128,10 @@ class Stage:
         if key not in self._pairs:
             where = self._directory / f"{kind}-{key[1]}"
             provider: Provider = (
-                OidcProvider(where)
+                OidcProvider(
+                    where,
+                    clients=[machine.secret_client(), machine.key_client(self.key, "ES256")],
+                )
                 if kind == "oidc"
                 else DjangoProvider(where, access_token_ttl=access_token_ttl, grace_period=0)
             )
