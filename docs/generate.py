@@ -20,6 +20,7 @@ from mcpproxy.config import reference
 from mcpproxy.core import errors, notices
 from mcpproxy.core.causes import CAUSES
 from mcpproxy.core.errors import McpproxyError
+from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.web.rest.table import ENDPOINTS, OPENAPI_PATH
 
 DOCS: Final = Path(__file__).parent
@@ -250,6 +251,10 @@ def events() -> str:
             "| event | fields | meaning |",
             "|---|---|---|",
             *rows,
+            "",
+            "Times are RFC 3339 in UTC, durations are seconds. The `line` of `oauth.ledger` has",
+            f"{', '.join(f'`{field.name}`' for field in fields(LedgerLine))}; `outcome` is one of",
+            f"{', '.join(f'`{outcome.value}`' for outcome in Outcome)}.",
         )
     )
 

@@ -191,7 +191,16 @@ def test_cause_names_are_unique() -> None:
 
 @pytest.mark.parametrize(
     ("left", "text"),
-    [(-5, "0s"), (0.4, "0s"), (40, "40s"), (60, "1m"), (250, "4m 10s"), (7500, "2h 5m")],
+    [
+        (-5, "0s"),
+        (0.4, "0s"),
+        (40, "40s"),
+        (60, "1m"),
+        (250, "4m 10s"),
+        (7500, "2h 5m"),
+        (86400, "1d"),
+        (100_000, "1d 3h"),
+    ],
 )
 def test_a_countdown_is_short_and_never_negative(left: float, text: str) -> None:
     assert countdown(timedelta(seconds=left)) == text

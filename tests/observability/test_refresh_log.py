@@ -6,8 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.core.model import FailureKind, RefreshCause, RefreshFailure
 from mcpproxy.core.notices import (
+    LedgerWritten,
     LoginBegan,
     LoginFailed,
     LoginLost,
@@ -101,3 +103,23 @@ def test_other_notices_are_told_as_well() -> None:
     assert written(Woke("suspend", timedelta(hours=8)))["slept"] == 28800.0
     assert written(StoreTroubled("full", "no space"))["log_level"] == "error"
     assert written(StoreTroubled(None, ""))["event"] == "Store takes writes again"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (Outcome.CLIENT_RENEWED, "OAuth client registered anew"),
+        (Outcome.ENDPOINT_MOVED, "OAuth token endpoint moved"),
+    ],
+)
+def test_what_only_the_ledger_tells_of_is_logged_from_it(outcome: Outcome, message: str) -> None:
+    line = LedgerLine("s", "login", NOW, outcome, 3, detail="told by the provider")
+    entry = written(LedgerWritten("s", line))
+    assert (entry["event"], entry["server"], entry["generation"]) == (message, "s", 3)
+
+
+def test_the_other_lines_of_the_ledger_are_not_logged_twice() -> None:
+    for outcome in set(Outcome) - {Outcome.CLIENT_RENEWED, Outcome.ENDPOINT_MOVED}:
+        with capture_logs() as logged:
+            RefreshLog().hear(LedgerWritten("s", LedgerLine("s", "login", NOW, outcome, 3)))
+        assert logged == []

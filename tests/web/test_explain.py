@@ -135,7 +135,7 @@ def test_what_is_known_and_learned_of_the_provider_is_told() -> None:
     )
     assert "Known of Sentry: every login ends after 30 days; one-deep rotation." in found.lines
     assert found.outlook[1] == (
-        "This login ends 2026-01-14T14:05:00Z (in 47h 30m), because the provider's access tokens "
+        "This login ends 2026-01-14T14:05:00Z (in 1d 23h), because the provider's access tokens "
         "get shorter towards it."
     )
 

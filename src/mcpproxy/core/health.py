@@ -295,7 +295,7 @@ def rfc3339(at: datetime) -> str:
 
 
 def countdown(left: timedelta) -> str:
-    """What remains, in the largest two units: 40s, 4m 10s, 2h 5m. Never negative."""
+    """What remains, in the largest two units: 40s, 4m 10s, 2h 5m, 3d 4h. Never negative."""
     seconds = max(0, round(left.total_seconds()))
     if seconds < 60:
         return f"{seconds}s"
@@ -303,7 +303,10 @@ def countdown(left: timedelta) -> str:
     if minutes < 60:
         return f"{minutes}m {seconds}s" if seconds else f"{minutes}m"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes}m" if minutes else f"{hours}h"
+    if hours < 24:
+        return f"{hours}h {minutes}m" if minutes else f"{hours}h"
+    days, hours = divmod(hours, 24)
+    return f"{days}d {hours}h" if hours else f"{days}d"
 
 
 def time_of_day(at: datetime, now: datetime, zone: tzinfo | None) -> str:

@@ -112,7 +112,9 @@ class LoggedOut:
 
 @dataclass(frozen=True, slots=True)
 class LoginLost:
-    """A login ended that nobody here ended; the service level counts these."""
+    """A login ended that nobody here ended; told again by each process that starts. The ledger,
+    and with it the service level, has each end once.
+    """
 
     NAME: ClassVar[str] = "oauth.login_required"
     server: str

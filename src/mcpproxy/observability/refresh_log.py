@@ -10,6 +10,7 @@ from typing import assert_never
 import structlog
 
 from mcpproxy.core.health import rfc3339
+from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.core.model import RefreshFailure
 from mcpproxy.core.notices import (
     ConfigReloaded,
@@ -65,8 +66,8 @@ class RefreshLog:
                 self._system.info("Store takes writes again", detail=detail)
             case StoreTroubled(trouble, detail):
                 self._system.error("Store does not take writes", trouble=trouble, detail=detail)
-            case LedgerWritten():
-                pass  # what it tells of is logged by the notices above
+            case LedgerWritten(line=line):
+                self._ledger(line)
             case ServersChanged(server, reason):
                 self._system.debug("Server changed", server=server, reason=reason)
             case ToolCalled(server, tool, outcome, duration):
@@ -123,6 +124,17 @@ class RefreshLog:
                 )
             case _:
                 assert_never(notice)
+
+    def _ledger(self, line: LedgerLine) -> None:
+        """What no other notice tells of."""
+        log = self._oauth.bind(server=line.server, generation=line.generation)
+        match line.outcome:
+            case Outcome.CLIENT_RENEWED:
+                log.info("OAuth client registered anew", client=line.detail)
+            case Outcome.ENDPOINT_MOVED:
+                log.info("OAuth token endpoint moved", endpoint=line.detail)
+            case _:
+                return
 
     def _login(
         self, notice: LoginBegan | LoginSucceeded | LoginFailed | LoggedOut | LoginLost
