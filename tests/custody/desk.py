@@ -48,6 +48,7 @@ class Pages:
     polls: list[datetime] = field(default_factory=list)
     seeded: list[datetime] = field(default_factory=list)
     seeding_fails: list[LoginError] = field(default_factory=list)
+    issuer: str = ISSUER
     _number: int = 0
 
     async def prepare(
@@ -113,6 +114,7 @@ class Pages:
             login_id=f"machine-{self._number}",
             logged_in_at=now,
             scope=" ".join(config.scopes) or None,
+            issuer=self.issuer,
             grant_type=GrantType.CLIENT_CREDENTIALS,
             revocation_endpoint=f"{ISSUER}/revoke",
         )

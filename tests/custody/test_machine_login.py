@@ -107,6 +107,25 @@ async def test_another_address_makes_another_grant() -> None:
 
 
 @virtually
+async def test_a_server_that_names_another_provider_gets_the_credentials_there_only_if_told() -> (
+    None
+):
+    async with a_desk() as desk:
+        answers(desk)
+        configure(desk)
+        await until(lambda: login_id(desk) == "machine-1")
+        desk.pages.issuer = "https://elsewhere.example.com"
+        configure(desk, replace(CREDENTIALS, scopes=("read",)))
+        await until(lambda: desk.machine.seeding(NAME) not in (None, Seeding()))
+        seeding = desk.machine.seeding(NAME)
+        assert seeding is not None
+        assert "names https://elsewhere.example.com as its provider now" in (seeding.error or "")
+        assert login_id(desk) == "machine-1"
+        configure(desk, replace(CREDENTIALS, issuer="https://elsewhere.example.com"))
+        await until(lambda: desk.bench.stored.issuer == "https://elsewhere.example.com")
+
+
+@virtually
 async def test_a_login_of_a_person_gives_way_to_configured_credentials() -> None:
     async with a_desk() as desk:
         desk.bench.store()

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from mcpproxy.core.errors import LoginError
+from mcpproxy.core.errors import DiscoveryFailed, LoginError
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.lifecycle import RefreshNow, plan
 from mcpproxy.core.model import (
@@ -81,6 +81,16 @@ async def test_configured_scopes_and_resource_count_for_more_than_the_found_ones
     config = replace(WITH_SECRET, scopes=("one", "two"), extra_params={"resource": "urn:other"})
     grant = await seeded(a_world(), config)
     assert (grant.scope, grant.resource) == ("one two", "urn:other")
+
+
+@pytest.mark.parametrize("issuer", [ISSUER, f"{ISSUER}/"])
+async def test_credentials_for_one_provider_go_there(issuer: str) -> None:
+    assert (await seeded(a_world(), replace(WITH_SECRET, issuer=issuer))).issuer == ISSUER
+
+
+async def test_credentials_for_one_provider_go_nowhere_else() -> None:
+    with pytest.raises(DiscoveryFailed, match=r"not https://theirs\.example"):
+        await seeded(a_world(), replace(WITH_SECRET, issuer="https://theirs.example"))
 
 
 @pytest.mark.parametrize("config", [None, OAuthConfig(client_id="public"), OAuthConfig()])

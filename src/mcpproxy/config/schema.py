@@ -30,6 +30,10 @@ class OAuthModel(_Model):
 
     client_id: str | None = Field(default=None, description="Client that was registered by hand")
     client_secret: str | None = Field(default=None, description="Its secret, best as a reference")
+    issuer: str | None = Field(
+        default=None,
+        description="The only provider that the client is for; default: the one the server names",
+    )
     scopes: list[str] = Field(
         default=[], description="Scopes to ask for instead of the advertised ones"
     )
@@ -88,9 +92,9 @@ class OAuthModel(_Model):
     def _redirect_uri(cls, value: str | None) -> str | None:
         return rules.check_redirect_uri(value) if value and not is_unresolved(value) else value
 
-    @field_validator("client_metadata_url")
+    @field_validator("client_metadata_url", "issuer")
     @classmethod
-    def _client_metadata_url(cls, value: str | None) -> str | None:
+    def _is_url(cls, value: str | None) -> str | None:
         if value is not None and not is_unresolved(value):
             rules.check_url(value)
         return value
@@ -185,6 +189,9 @@ class RefreshModel(_Model):
     )
     pace: float | None = Field(
         default=None, gt=0, strict=False, description="Most attempts a second at one provider"
+    )
+    burst: int | None = Field(
+        default=None, ge=1, description="Attempts at one provider that the pace does not hold back"
     )
     in_flight: int | None = Field(
         default=None, ge=1, description="Most attempts at once at one provider"

@@ -110,6 +110,7 @@ def _oauth(oauth: OAuthModel, key: Secret | None) -> OAuthConfig:
         key_id=oauth.key_id or None,
         signing_alg=oauth.signing_alg,
         assertion_audience=AssertionAudience(oauth.assertion_audience),
+        issuer=oauth.issuer or None,
     )
 
 

@@ -81,7 +81,8 @@ class OAuthConfig:
     """What a person configured about an upstream's OAuth; everything else is discovered.
 
     `private_key` is a PEM text for `private_key_jwt` (RFC 7523), `key_id` its `kid` and
-    `signing_alg` its JWS algorithm, chosen from the key when None.
+    `signing_alg` its JWS algorithm, chosen from the key when None. `issuer` is the only provider
+    that the client is for; None: whichever the server names.
     """
 
     client_id: str | None = None
@@ -95,6 +96,7 @@ class OAuthConfig:
     key_id: str | None = None
     signing_alg: str | None = None
     assertion_audience: AssertionAudience = AssertionAudience.ISSUER
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +251,17 @@ class RefreshFailure:
 
 @dataclass(frozen=True, slots=True)
 class FailureRun:
-    """The failures since the last success, the refusals apart."""
+    """The failures since the last success, the refusals apart.
+
+    `window_open`: the answer of an attempt after a long pause was lost, and its provider may
+    repeat it to who asks again soon.
+    """
 
     count: int
     first_at: datetime
     begun_at: datetime
     failure: RefreshFailure
+    window_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,13 @@ class MachineLogins:
     async def _seed(self, upstream: Upstream) -> Grant:
         tools, server = self._tools, upstream.name
         grant = await tools.conversation.seed(upstream, challenge=tools.challenge(server))
+        known = tools.known(server)
+        if known is not None and is_diverted(grant, known, upstream):
+            raise LoginError(
+                f"'{server}' names {grant.issuer} as its provider now, not {known.issuer}; the "
+                "credentials for one are not sent to the other.",
+                next_step="If that is right, set `oauth.issuer` to it in the configuration.",
+            )
         await tools.store.replace_grant(grant)
         current = await tools.store.load_grant(server)
         if current is None or current.login_id != grant.login_id:
@@ -166,6 +173,18 @@ def is_unwanted(grant: Grant, upstream: Upstream) -> bool:
     return grant.grant_type is GrantType.CLIENT_CREDENTIALS and not by_machine(upstream)
 
 
+def is_diverted(grant: Grant, known: Grant, upstream: Upstream) -> bool:
+    """Whether a server leads credentials elsewhere than it did, without its person's word."""
+    return (
+        known.grant_type is GrantType.CLIENT_CREDENTIALS
+        and known.issuer != grant.issuer
+        and known.client.client_id == grant.client.client_id
+        and known.client.client_secret == grant.client.client_secret
+        and known.client.private_key == grant.client.private_key
+        and (upstream.oauth is None or upstream.oauth.issuer is None)
+    )
+
+
 def fits(grant: Grant, upstream: Upstream) -> bool:
     """Whether the grant is what a new one would be, as far as the configuration says."""
     config, client = upstream.oauth or OAuthConfig(), grant.client
@@ -174,6 +193,7 @@ def fits(grant: Grant, upstream: Upstream) -> bool:
     return (
         grant.grant_type is GrantType.CLIENT_CREDENTIALS
         and grant.server_url == upstream.url
+        and (config.issuer is None or grant.issuer.rstrip("/") == config.issuer.rstrip("/"))
         and client.client_id == config.client_id
         and client.client_secret == (None if signs else config.client_secret)
         and client.private_key == config.private_key

@@ -49,6 +49,7 @@ from mcpproxy.oauth.device import (
     refused,
 )
 from mcpproxy.oauth.discovery import Discovered, discover
+from mcpproxy.oauth.endpoints import same_issuer
 from mcpproxy.oauth.refusals import ErrorWord, Meaning
 from mcpproxy.oauth.registration import configured_client
 from mcpproxy.oauth.steps import drive
@@ -223,6 +224,12 @@ class Conversation:
             )
         config = upstream.oauth or OAuthConfig()
         found = await drive(discover(upstream.url, challenge, way), self._sender)
+        named = found.server.issuer
+        if config.issuer is not None and not same_issuer(named, config.issuer):
+            raise DiscoveryFailed(
+                f"{upstream.name} names {displayable(named)} as its provider, not {config.issuer}.",
+                next_step="Nothing was sent there. If it is right, change `oauth.issuer`.",
+            )
         if way is GrantType.CLIENT_CREDENTIALS:
             scope = " ".join(config.scopes or found.scopes) or None
         else:
