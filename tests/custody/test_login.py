@@ -15,10 +15,8 @@ from mcpproxy.core.errors import (
     UnknownServer,
 )
 from mcpproxy.core.http import HttpReply
-from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.model import Grant, Secret
 from mcpproxy.core.notices import (
-    LedgerWritten,
     LoggedOut,
     LoginBegan,
     LoginFailed,
@@ -368,9 +366,6 @@ async def test_logging_out_revokes_and_forgets() -> None:
         assert NAME not in desk.bench.world.grants
         assert await desk.manager.token(NAME, SERVER_URL) is None
         assert desk.bench.notices.of(LoggedOut) == [LoggedOut(NAME)]
-        (told,) = desk.bench.notices.of(LedgerWritten)
-        assert told.line == desk.bench.world.ledger[NAME][-1]
-        assert told.line.outcome is Outcome.LOGGED_OUT
 
 
 @virtually

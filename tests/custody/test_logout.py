@@ -9,6 +9,7 @@ import pytest
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.model import Attempt, Grant, Phase, RefreshCause
+from mcpproxy.core.notices import LedgerWritten
 from mcpproxy.oauth.answer import pack
 from tests.builders import a_token_set
 from tests.custody.bench import HOUR, NAME, NO_ANSWER, tokens_reply, until, virtually
@@ -63,6 +64,7 @@ async def test_no_refresh_begins_while_a_logout_is_under_way() -> None:
         assert await leaving is None
         lines = desk.bench.world.ledger[NAME]
         assert lines[-1].outcome is Outcome.LOGGED_OUT
+        assert desk.bench.notices.of(LedgerWritten) == [LedgerWritten(NAME, lines[-1])]
 
 
 @virtually

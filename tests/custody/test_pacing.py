@@ -9,7 +9,7 @@ from mcpproxy.custody.pacing import NEVER, Pacer, Urgency
 from tests.builders import NOW, a_failure, a_grant
 
 SECOND = timedelta(seconds=1)
-POLICY = RefreshPolicy(pace=10.0, in_flight=3)
+POLICY = RefreshPolicy(pace=10.0, burst=1, in_flight=3)
 ISSUER = "https://auth.example.com"
 
 
@@ -131,3 +131,16 @@ def test_what_is_withdrawn_does_not_begin() -> None:
     offer_many(pacer, 2)
     pacer.withdraw("server-0")
     assert pacer.ready(clock.at) == ["server-1"]
+
+
+def test_a_few_that_wake_together_are_not_held_back_until_somebody_complains() -> None:
+    pacer, clock = Pacer(RefreshPolicy(pace=10.0, burst=20, in_flight=50)), Stopwatch()
+    offer_many(pacer, 100)
+    first = pacer.ready(clock.at)
+    assert len(first) == 20
+    clock.at += SECOND
+    assert len(pacer.ready(clock.at)) == 10
+    answer = tried(a_grant(), status=429, wait=clock.at + SECOND)
+    pacer.finished(first[0], ISSUER, a_grant(), answer, clock)
+    clock.at += 2 * SECOND
+    assert len(pacer.ready(clock.at)) == 1

@@ -82,6 +82,20 @@ async def test_a_401_on_a_full_disk_is_told_as_pending() -> None:
 
 
 @virtually
+async def test_a_disk_that_has_room_again_is_noticed_though_no_refresh_is_due() -> None:
+    async with Bench() as bench:
+        grant = bench.store()
+        manager = await bench.start()
+        bench.disk.is_full = True
+        with pytest.raises(RefreshPending):
+            await manager.challenged(NAME, SERVER_URL, grant.tokens.access_token)
+        assert manager.store_trouble() is StoreTrouble.FULL
+        bench.disk.is_full = False
+        await until(lambda: manager.store_trouble() is None, within=31)
+        assert bench.stored.generation == 1
+
+
+@virtually
 async def test_a_401_while_the_key_is_locked_is_told_as_pending() -> None:
     async with Bench() as bench:
         grant = bench.store()

@@ -21,8 +21,8 @@ class RefreshPolicy:
     The invariant `connect_timeout + answer_timeout < lease_ttl` keeps an attempt inside its
     lease; together they stay under 30 s, the replay window of the providers that have one.
     `keep_alive` is the longest time without a refresh, so that no provider takes a login for
-    abandoned; `pace` is how many attempts a second one issuer sees at most, `in_flight` how many
-    at once.
+    abandoned; `pace` is how many attempts a second one issuer sees at most, after a `burst` of so
+    many, `in_flight` how many at once.
     """
 
     backoff_base: timedelta = RETRY_BACKOFF_BASE
@@ -38,7 +38,8 @@ class RefreshPolicy:
     retry_after_cap: timedelta = timedelta(hours=1)
     keep_alive: timedelta = timedelta(days=7)
     pace: float = 8.0
-    in_flight: int = 16
+    burst: int = 32
+    in_flight: int = 32
 
     def __post_init__(self) -> None:
         if self.backoff_base <= timedelta(0) or self.min_interval <= timedelta(0):
@@ -47,8 +48,10 @@ class RefreshPolicy:
             raise ValueError("backoff_cap must not be less than backoff_base")
         if not 0 < self.refresh_fraction < 1:
             raise ValueError("refresh_fraction must lie between 0 and 1")
-        if self.keep_alive <= timedelta(0) or self.pace <= 0 or self.in_flight < 1:
-            raise ValueError("keep_alive, pace and in_flight must be more than 0")
+        if self.keep_alive <= timedelta(0) or self.pace <= 0:
+            raise ValueError("keep_alive and pace must be more than 0")
+        if self.burst < 1 or self.in_flight < 1:
+            raise ValueError("burst and in_flight must be 1 or more")
         if self.connect_timeout + self.answer_timeout >= self.lease_ttl:
             raise ValueError("an attempt must fit inside its lease: connect + answer < lease_ttl")
 

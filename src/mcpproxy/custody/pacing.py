@@ -1,7 +1,7 @@
 """How fast one issuer is asked: a queue for each, in the order of who needs it most.
 
 Law: pacing only ever delays. After a provider said that it was too much, it is asked at half the
-speed it had just taken, and not at all before the moment it named.
+speed it had just taken, or a quarter of ours, and not at all before the moment it named.
 """
 
 import heapq
@@ -46,7 +46,8 @@ class Urgency(IntEnum):
 @dataclass(slots=True)
 class _Lane:
     """One issuer's queue. `spacing` lies between two attempts, `open_at` is when the next may
-    begin, `taken` when the last ones were answered without a complaint.
+    begin, `taken` when the last ones were answered without a complaint; it `is_shut` from a
+    complaint until the moment that it named.
     """
 
     spacing: timedelta
@@ -54,6 +55,7 @@ class _Lane:
     under_way: set[str] = field(default_factory=set)
     open_at: timedelta = timedelta(0)
     complained_at: timedelta | None = None
+    is_shut: bool = False
     taken: deque[timedelta] = field(default_factory=deque)
 
 
@@ -75,7 +77,7 @@ class Pacer:
         self._number += 1
         number = place[2] if place is not None and place[0] == issuer else self._number
         self._places[server] = (issuer, urgency, number)
-        lane = self._lanes.setdefault(issuer, _Lane(self._spacing))
+        lane = self._lane(issuer)
         heapq.heappush(lane.queue, (urgency, number, server))
 
     def withdraw(self, server: str) -> None:
@@ -94,26 +96,29 @@ class Pacer:
         """Its turn is over, with or without an attempt: the next of this issuer may go, unless
         the answer was that the provider is asked too much.
         """
-        lane, elapsed = self._lanes.setdefault(issuer, _Lane(self._spacing)), clock.elapsed()
+        lane, elapsed = self._lane(issuer), clock.elapsed()
         lane.under_way.discard(server)
-        _forget_old(lane, elapsed)
         if after.last_begun_at == before.last_begun_at:
             return
+        if not lane.is_shut:
+            _forget_old(lane, elapsed)
         failure = _failure_since(before, after)
         if failure is None or not is_too_much(failure):
             lane.taken.append(elapsed)
             return
         asked = failure.retry_at - clock.now() if failure.retry_at else self._policy.backoff_base
-        self._slow_down(lane, elapsed, min(asked, self._policy.retry_after_cap))
+        lane.is_shut, lane.complained_at = True, elapsed
+        lane.open_at = max(lane.open_at, elapsed + min(asked, self._policy.retry_after_cap))
 
-    def _slow_down(self, lane: _Lane, elapsed: timedelta, wait: timedelta) -> None:
-        if lane.complained_at is None or elapsed >= lane.open_at:
-            # Those under way when it complained first say nothing new.
-            allowed = 1 / lane.spacing.total_seconds()
-            took = len(lane.taken) / MEASURED_OVER.total_seconds() or allowed
-            lane.spacing = timedelta(seconds=1 / max(SLOWEST, min(took, allowed) / 2))
-        lane.complained_at = elapsed
-        lane.open_at = max(lane.open_at, elapsed + wait)
+    def _reopen(self, lane: _Lane) -> None:
+        """The moment that it named has come. By now all that was under way is answered, so what
+        the provider took, and how fast, is known.
+        """
+        taken, allowed = lane.taken, 1 / lane.spacing.total_seconds()
+        span = max(MEASURED_OVER, taken[-1] - taken[0]) if taken else MEASURED_OVER
+        took = len(taken) / span.total_seconds()
+        pace = max(allowed / 2, min(took, allowed)) / 2
+        lane.spacing, lane.is_shut = timedelta(seconds=1 / max(SLOWEST, pace)), False
 
     def next_at(self) -> timedelta:
         """When `ready` has somebody, if nothing happens before; NEVER: an end comes first."""
@@ -127,6 +132,8 @@ class Pacer:
 
     def _ready_at(self, issuer: str, lane: _Lane, elapsed: timedelta) -> list[str]:
         begun: list[str] = []
+        if lane.is_shut and elapsed >= lane.open_at:
+            self._reopen(lane)
         self._forgive(lane, elapsed)
         while elapsed >= lane.open_at and len(lane.under_way) < self._policy.in_flight:
             server = self._first(issuer, lane)
@@ -135,7 +142,7 @@ class Pacer:
             heapq.heappop(lane.queue)
             del self._places[server]
             lane.under_way.add(server)
-            lane.open_at = elapsed + lane.spacing
+            lane.open_at = max(lane.open_at, elapsed - self._allowance(lane)) + lane.spacing
             begun.append(server)
         return begun
 
@@ -148,6 +155,20 @@ class Pacer:
                 return server
             heapq.heappop(queue)
         return None
+
+    def _lane(self, issuer: str) -> _Lane:
+        lane = self._lanes.get(issuer)
+        if lane is None:
+            lane = self._lanes[issuer] = _Lane(self._spacing)
+            lane.open_at = -self._allowance(lane)
+        return lane
+
+    def _allowance(self, lane: _Lane) -> timedelta:
+        """How far the pace may be overdrawn: who never complained is not made to wait for a few
+        logins that wake together.
+        """
+        burst = self._policy.burst - 1 if lane.complained_at is None else 0
+        return burst * lane.spacing
 
     def _forgive(self, lane: _Lane, elapsed: timedelta) -> None:
         if lane.complained_at is not None and elapsed - lane.complained_at > FORGIVEN_AFTER:
