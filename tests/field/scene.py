@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 from mcpproxy.core.causes import Level
 from mcpproxy.core.connection import Connection, ConnectionState
@@ -81,12 +81,15 @@ class Calls:
 class _Audience(Notices):
     """Hears every notice, and lets the judge look at once at what changes facts."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
+    def __init__(self, look: Callable[[], None], lost: Callable[[LoginLost], None]) -> None:
         super().__init__()
         self._look = look
+        self._lost = lost
 
     def publish(self, notice: Notice) -> None:
         super().publish(notice)
+        if isinstance(notice, LoginLost):
+            self._lost(notice)
         if not isinstance(notice, RefreshAttempted | RetryScheduled | RefreshScheduled):
             self._look()
 
@@ -100,11 +103,13 @@ class Scene(Bench):
     def __init__(self, *, looked_every: timedelta = SECOND, tick: timedelta = 30 * SECOND) -> None:
         super().__init__()
         self.provider = FieldProvider(self.clock)
-        self.notices = _Audience(self._nudge)
+        self.notices = _Audience(self._nudge, self._told_lost)
         self.connections: dict[str, Connection] = {}
         self.processes: dict[str, RefreshManager] = {}
         self.seen: list[Seen] = []
         self.calls = Calls()
+        self.refusing: set[str] = set()
+        """Servers whose provider refuses for now what it will take later: its word stands."""
         self._monitors: dict[str, Monitor] = {}
         self._alarms: list[str] = []
         self._nudged = asyncio.Event()
@@ -113,7 +118,7 @@ class Scene(Bench):
         self._tasks: list[asyncio.Task[None]] = []
         asyncio.get_running_loop().set_exception_handler(self._reported)
 
-    async def __aenter__(self) -> "Scene":
+    async def __aenter__(self) -> Self:
         self._tasks.append(asyncio.create_task(self._watch(), name="judge"))
         return self
 
@@ -215,7 +220,7 @@ class Scene(Bench):
             self.calls.pending.append(error)
         except LoginRequired as error:
             self.calls.refused.append(error)
-            if self.truth(server).ended is None:
+            if self.is_good(server):
                 self._alarm(server, f"a caller was told: {error.message}")
         return False
 
@@ -229,6 +234,10 @@ class Scene(Bench):
                     await self.call(server, process=process)
 
         self._tasks.append(asyncio.create_task(go_on(), name=f"caller:{server}"))
+
+    def is_good(self, server: str) -> bool:
+        """Whether the provider would refresh this grant."""
+        return self.truth(server).ended is None and server not in self.refusing
 
     def takes(self, server: str, token: Secret) -> bool:
         """What the MCP server says to this access token."""
@@ -323,6 +332,10 @@ class Scene(Bench):
     def _nudge(self) -> None:
         self._nudged.set()
 
+    def _told_lost(self, notice: LoginLost) -> None:
+        if self.is_good(notice.server):
+            self._alarm(notice.server, f"counted as lost: {notice.reason}, {notice.evidence}")
+
     def _look(self) -> bool:
         """Look at everything; whether there is anything to keep an eye on."""
         is_busy = False
@@ -332,7 +345,7 @@ class Scene(Bench):
                 seen = Seen(self.provider.now(), process, server, health)
                 if not self.seen or not _same(self.seen, seen):
                     self.seen.append(seen)
-                if _asks(seen) and self.truth(server).ended is None:
+                if _asks(seen) and self.is_good(server):
                     self._alarm(server, f"health says: {health.line}")
         return is_busy
 
@@ -349,9 +362,6 @@ class Scene(Bench):
         for family in self.provider.truth.families():
             assert not family.lost_by_us, self.story(family.server)
             assert len(self._refused(family)) <= MOST_REFUSED, self.story(family.server)
-            if family.ended is None:
-                lost = [n for n in self.notices.of(LoginLost) if n.server == family.server]
-                assert lost == [], lost
 
 
 class _Directory:
