@@ -41,6 +41,10 @@ from mcpproxy.core.model import (
 MAX_SPARES: Final = 4
 """Answers that came too late to be current; more than a few at once cannot happen sanely."""
 
+REPLAY_WINDOW: Final = timedelta(seconds=30)
+"""Most providers that repeat a lost answer do so for this long at least. An attempt that comes
+later after the one before is a new chance to be processed, and to be repeated once."""
+
 MAX_WINDOWS: Final = 3
 """How often for one token a lost answer shortens the waits again."""
 
@@ -181,13 +185,15 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
             failure=failure,
         )
         return replace(grant, refusals=refusals, failures=None, attempt=None)
-    unknown = failure.kind is FailureKind.UNKNOWN
-    run = None if unknown and _opens_a_window(grant) else grant.failures
+    unknown, past_run = failure.kind is FailureKind.UNKNOWN, grant.failures
+    run = None if unknown and _opens_a_window(grant) else past_run
+    after_a_pause = past_run is None or begun_at - past_run.begun_at > REPLAY_WINDOW
     failures = FailureRun(
         count=run.count + 1 if run else 1,
         first_at=run.first_at if run else begun_at,
         begun_at=begun_at,
         failure=failure,
+        window_open=unknown and after_a_pause,
     )
     return replace(
         grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)

@@ -238,7 +238,8 @@ def _retry_at(
 ) -> datetime:
     if run.begun_at > now + CLOCK_SLACK:
         return now
-    at = run.begun_at + calculate_backoff(run.count - 1, policy)
+    steps = 0 if run.window_open else run.count - 1
+    at = run.begun_at + calculate_backoff(steps, policy)
     asked = run.failure.retry_at
     if asked is not None:
         return max(at, min(asked, run.begun_at + policy.retry_after_cap))
