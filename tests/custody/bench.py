@@ -18,12 +18,13 @@ from mcpproxy.core.lifecycle import plan
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure
 from mcpproxy.core.notices import Notice
 from mcpproxy.core.policy import DEFAULT_POLICY
+from mcpproxy.core.ports import Clock, LeaseHold
 from mcpproxy.core.provider_ports import ProviderRepair
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import Refresh, RefreshTools
 from mcpproxy.custody.refresh_manager import TICK, RefreshManager
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
-from mcpproxy.storage.holder import Holder
+from mcpproxy.storage.holder import Holder, IsAlive
 from mcpproxy.storage.memory import MemoryLease, MemoryStore, MemoryWorld
 from tests.builders import a_grant, a_token_set
 from tests.simulation.clock import SimClock
@@ -151,6 +152,19 @@ class Disk(MemoryStore):
         return {}
 
 
+class LeaseOnDisk(MemoryLease):
+    """A lease in the same vault: a full disk takes none."""
+
+    def __init__(self, disk: Disk, clock: Clock, *, holder: Holder, is_alive: IsAlive) -> None:
+        super().__init__(disk.world, clock, holder=holder, is_alive=is_alive)
+        self._disk = disk
+
+    async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
+        if self._disk.is_full:
+            raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
+        return await super().acquire(name, ttl)
+
+
 class Notices(list[Notice]):
     """The port Publisher: everything that was told, in its order."""
 
@@ -191,8 +205,8 @@ class Bench:
 
     def tools(self, name: str = "p1") -> RefreshTools:
         holder = Holder("boot", "pids", 1, "", name)
-        lease = MemoryLease(
-            self.world,
+        lease = LeaseOnDisk(
+            self.disk,
             self.clock,
             holder=holder,
             is_alive=lambda other: other.instance not in self.dead,

@@ -27,6 +27,9 @@ REREAD_EVERY: Final = timedelta(seconds=30)
 NETWORK_WAIT: Final = timedelta(seconds=15)
 """How long after a sleep a machine without any network is believed to be getting one."""
 
+STORE_LEASE: Final = "store"
+"""Taken and given back to see whether the store takes writes."""
+
 BUSY_PAUSE: Final = timedelta(milliseconds=500)
 STORE_PAUSE: Final = timedelta(seconds=10)
 
@@ -83,6 +86,7 @@ class RefreshManager(TokenCounter):
             self._agenda.touch(self._entries)  # what is remembered is checked against the facts
             with suppress(StoreError):
                 await self._reread()
+                await self._try_to_write()
         return self._tick if self._awaits_network() else self._begin_what_is_due()
 
     def _look_at_clocks(self) -> None:
@@ -181,6 +185,17 @@ class RefreshManager(TokenCounter):
         if entry is None:
             return plan(grant, now, policy, woken_at=woken_at)
         return entry.due(grant, now, policy, woken_at)
+
+    async def _try_to_write(self) -> None:
+        """Whether a disk that was full takes writes again: no refresh may be due for hours, and
+        health is not to speak of a trouble that is over. A lease is a write that means nothing.
+        """
+        if self._store.trouble is None:
+            return
+        hold = await self._tools.lease.acquire(STORE_LEASE, self._tools.policy.lease_ttl)
+        if hold is not None:
+            await self._tools.lease.release(hold)
+            self._store.wrote(None)
 
     async def _reread(self) -> None:
         self._reread_at = self._tools.clock.elapsed() + REREAD_EVERY
