@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mcpproxy.config.settings import Settings
+from mcpproxy.core.health import Health
 from mcpproxy.core.ledger import login_line
 from mcpproxy.core.model import Grant
 from mcpproxy.core.notices import LedgerWritten
@@ -75,26 +76,9 @@ def introduce(ground: Ground) -> Rooms:
     )
     provider = TokenEndpoint(sender, clock)
     manager = _manager(ground, sender, provider)
-    gateway = Gateway(
-        tokens=manager,
-        clock=clock,
-        publisher=bus,
-        log=ground.logs,
-        health=lambda server: monitor.health(server),
-        routing_mode=settings.routing_mode.value,
-        limits=GatewayLimits(
-            call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
-        ),
-        outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
-    )
+    adopt = _adopt_and_tell(manager, bus)
+    gateway = _gateway(ground, manager, lambda server: monitor.health(server))
     conversation = Conversation(sender, vault.store, clock)
-
-    def adopt(grant: Grant) -> None:
-        """Whoever made a login, its line in the ledger is told."""
-        manager.adopt(grant)
-        if grant.revision == 0:
-            bus.publish(LedgerWritten(grant.server, login_line(grant)))
-
     machine = MachineLogins(
         MachineTools(
             store=vault.store,
@@ -139,6 +123,34 @@ def introduce(ground: Ground) -> Rooms:
         logged_out=logouts.logged_out_at,
     )
     return Rooms(vault, sender, manager, gateway, logins, machine, monitor, logouts)
+
+
+def _gateway(ground: Ground, manager: RefreshManager, health: Callable[[str], Health]) -> Gateway:
+    settings = ground.settings
+    out = settings.outbound
+    return Gateway(
+        tokens=manager,
+        clock=ground.clock,
+        publisher=ground.bus,
+        log=ground.logs,
+        health=health,
+        routing_mode=settings.routing_mode.value,
+        limits=GatewayLimits(
+            call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
+        ),
+        outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
+    )
+
+
+def _adopt_and_tell(manager: RefreshManager, bus: Bus) -> Callable[[Grant], None]:
+    """Whoever made a login, its line in the ledger is told."""
+
+    def adopt(grant: Grant) -> None:
+        manager.adopt(grant)
+        if grant.revision == 0:
+            bus.publish(LedgerWritten(grant.server, login_line(grant)))
+
+    return adopt
 
 
 def _manager(ground: Ground, sender: OAuthHttpSender, provider: TokenEndpoint) -> RefreshManager:

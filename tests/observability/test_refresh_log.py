@@ -38,7 +38,7 @@ def written(notice: Notice) -> EventDict:
     return dict(entries[0])
 
 
-MESSAGES = [
+MESSAGES: list[tuple[Notice, str, dict[str, object]]] = [
     (
         RefreshScheduled("s", 3, NOW),
         "OAuth token refresh scheduled",
