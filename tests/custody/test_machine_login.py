@@ -262,7 +262,9 @@ async def test_a_login_by_hand_that_the_provider_refuses_says_so() -> None:
         desk.upstreams[NAME] = Upstream(NAME, url=SERVER_URL, oauth=CREDENTIALS)
         flow = await desk.logins.begin(NAME)
         assert flow.outcome == "failed"
-        assert "invalid_client" in (flow.message or "")
+        assert flow.message == (
+            "The provider refuses the client credentials of 'github-mcp': invalid_client."
+        )
         assert len(desk.bench.notices.of(LoginFailed)) == 1
         health = assess(Snapshot(grant=desk.bench.stored), desk.bench.clock.now())
         assert (health.cause, health.action) == ("credentials_refused", "set_secret")

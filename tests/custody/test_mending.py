@@ -7,6 +7,7 @@ from datetime import timedelta
 from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import (
+    AuthMethod,
     ClientRegistration,
     FailureKind,
     Grant,
@@ -152,7 +153,10 @@ def test_a_registration_whose_secret_ends_is_renewed_the_day_before_where_that_i
 
 def configured(grant: Grant, secret: str) -> Grant:
     client = replace(
-        grant.client, source=RegistrationSource.CONFIGURED, client_secret=Secret(secret)
+        grant.client,
+        source=RegistrationSource.CONFIGURED,
+        auth_method=AuthMethod.SECRET_POST,
+        client_secret=Secret(secret),
     )
     return replace(grant, client=client)
 
@@ -184,3 +188,16 @@ def test_only_the_configured_clients_own_secret_is_taken_over() -> None:
     assert client_configured(a_grant(NAME), with_secret("new")[NAME]) is None
     machine = replace(grant, grant_type=GrantType.CLIENT_CREDENTIALS)
     assert client_configured(machine, with_secret("new")[NAME]) is None, "it is seeded anew"
+
+
+def test_a_client_that_is_given_a_key_signs_from_then_on_and_back() -> None:
+    grant = configured(a_grant(NAME), "old")
+    oauth = OAuthConfig(client_id="client-1", private_key=Secret("a key"), key_id="k1")
+    signer = client_configured(grant, Upstream(NAME, url=SERVER_URL, oauth=oauth))
+    assert signer is not None
+    assert signer.auth_method is AuthMethod.PRIVATE_KEY_JWT
+    assert (signer.client_secret, signer.key_id) == (None, "k1")
+    back = client_configured(replace(grant, client=signer), with_secret("new")[NAME])
+    assert back is not None
+    assert back.auth_method is AuthMethod.SECRET_BASIC
+    assert (back.client_secret, back.private_key) == (Secret("new"), None)

@@ -20,7 +20,7 @@ from mcpproxy.custody.mending import client_configured
 from mcpproxy.custody.pacing import Pacer
 from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.store_watch import StoreWatch
-from mcpproxy.custody.waiting import login_required, pending, token_at
+from mcpproxy.custody.waiting import login_required, pending, refused_for_good, token_at
 from mcpproxy.custody.wake import WakeWatch
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
@@ -226,7 +226,8 @@ class TokenCounter:
         now = self._tools.clock.now()
         ended = ending(entry.grant, now)
         if ended is not None or isinstance(self._step(entry, now), AwaitLogin):
-            raise login_required(server, ended.evidence if ended else "it cannot be refreshed")
+            why = ended.evidence if ended else "it cannot be refreshed"
+            raise refused_for_good(server, entry.grant, why)
 
     def _raise_if_late(self, server: str, entry: Entry, deadline: timedelta) -> None:
         """Waiting is for refreshes that can still make it in time."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from mcpproxy.core.errors import LoginRequired, RefreshPending
 from mcpproxy.core.health import countdown, rfc3339
 from mcpproxy.core.lifecycle import Plan, RefreshNow, WaitUntil, offered_again_at
-from mcpproxy.core.model import Grant
+from mcpproxy.core.model import Grant, GrantType
 from mcpproxy.core.policy import RefreshPolicy
 
 
@@ -36,4 +36,15 @@ def pending(server: str, grant: Grant | None, at: datetime | None, now: datetime
 def login_required(server: str, why: str) -> LoginRequired:
     return LoginRequired(
         f"'{server}' needs a login: {why}.", next_step=f"Run `mcpproxy auth login {server}`."
+    )
+
+
+def refused_for_good(server: str, grant: Grant, why: str) -> LoginRequired:
+    """What only a person can change: by a login, or by other credentials in the configuration."""
+    if grant.grant_type is not GrantType.CLIENT_CREDENTIALS:
+        return login_required(server, why)
+    return LoginRequired(
+        f"The provider refuses the client credentials of '{server}': {why}.",
+        next_step="Set its `oauth.client_secret` or `oauth.private_key` right in the "
+        f"configuration; `mcpproxy auth login {server}` tries them at once.",
     )
