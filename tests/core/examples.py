@@ -146,8 +146,9 @@ EXAMPLES: Final = {
     ),
     "credentials_refused": Example(
         Snapshot(connection=CONNECTED, grant=CREDENTIALS),
-        "Client credentials refused by provider: bad_secret",
-        "bad_secret; the configured client id, secret or key is not (or no longer) accepted",
+        "Client credentials refused by provider: bad_secret; asked again in 1m 30s",
+        "bad_secret; the configured client id, secret or key is not (or no longer) accepted. A new "
+        "one is tried at once, this one again at 2026-01-12T14:01:30Z",
         "set_secret",
     ),
     "logged_out": Example(

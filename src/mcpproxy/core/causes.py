@@ -134,9 +134,10 @@ CAUSES: Final = (
     Cause(
         "credentials_refused",
         Level.UNHEALTHY,
-        "Client credentials refused by provider: {error}",
+        "Client credentials refused by provider: {error}; asked again in {in}",
         "Client credentials refused by provider",
-        "{error}; the configured client id, secret or key is not (or no longer) accepted",
+        "{error}; the configured client id, secret or key is not (or no longer) accepted. A new "
+        "one is tried at once, this one again at {at}",
         Action.SET_SECRET,
     ),
     Cause(

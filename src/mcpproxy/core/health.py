@@ -200,12 +200,12 @@ def _store_names(snapshot: Snapshot) -> Iterator[tuple[str, Facts]]:
 def _grant_names(
     grant: Grant, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
 ) -> Iterator[tuple[str, Facts]]:
-    ended = ending(grant, now)
-    if ended is not None:
-        yield _ENDING_CAUSE[ended.verdict], Facts(error=ended.evidence)
-        return
     step = plan(grant, now, policy, woken_at=woken_at)
     next_at = step.at if isinstance(step, WaitUntil) else now
+    ended = ending(grant, now)
+    if ended is not None:
+        yield _ENDING_CAUSE[ended.verdict], Facts(at=next_at, error=ended.evidence)
+        return
     alive = is_alive(grant.tokens, now) and grant.rejected is None
     if grant.refusals is not None:
         said = own_words(grant.refusals.failure)
