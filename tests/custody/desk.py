@@ -47,7 +47,7 @@ class Pages:
     says: list[Secret | DeviceWait] = field(default_factory=list)
     polls: list[datetime] = field(default_factory=list)
     seeded: list[datetime] = field(default_factory=list)
-    seeding_fails: list[LoginError] = field(default_factory=list)
+    seeding_fails: list[Exception] = field(default_factory=list)
     issuer: str = ISSUER
     _number: int = 0
 

@@ -156,6 +156,20 @@ async def test_what_cannot_be_looked_up_is_tried_again_and_never_a_matter_of_a_l
 
 
 @virtually
+async def test_a_bug_is_told_and_ends_nothing() -> None:
+    told: list[dict[str, Any]] = []
+    async with a_desk() as desk:
+        answers(desk)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        desk.pages.seeding_fails = [KeyError("a bug")]
+        configure(desk)
+        await until(lambda: login_id(desk) == "machine-1")
+        (context,) = told
+        assert isinstance(context["exception"], KeyError)
+
+
+@virtually
 async def test_a_fresh_network_is_tried_at_once_but_never_within_ten_seconds() -> None:
     async with a_desk() as desk:
         answers(desk)

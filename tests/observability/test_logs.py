@@ -104,6 +104,13 @@ def test_a_value_that_was_learned_is_redacted_wherever_it_stands(
     assert terminal.getvalue().count("[redacted]") == len(forms)
 
 
+def test_an_empty_value_is_nowhere() -> None:
+    redactor = Redactor()
+    redactor.learn(Secret(""), Secret(OPAQUE))
+    for words in ("https://mcp.example.com//mcp/", "a-word-that-ends-in=", "==============="):
+        assert redactor.text(words) == words
+
+
 def test_thousands_of_secrets_are_remembered_and_the_oldest_forgotten_first(
     terminal: io.StringIO, tmp_path: Path
 ) -> None:

@@ -4,9 +4,11 @@ Law: one question at a time, never sooner than the provider allows; a slower pac
 for outlives the process.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+from mcpproxy.core.errors import StoreError
 from mcpproxy.core.model import PendingLogin
 from mcpproxy.core.ports import Store
 from mcpproxy.core.provider_ports import DeviceWait, LoginConversation
@@ -26,7 +28,7 @@ class DevicePolls:
 
     async def ask(self) -> PendingLogin | None:
         """Ask once: the login with the provider's answer, unread; None while there is none.
-        Raises LoginError, StoreError.
+        Raises LoginError.
         """
         said = await self._conversation.poll_device(self._login)
         if not isinstance(said, DeviceWait):
@@ -35,5 +37,6 @@ class DevicePolls:
         if said.interval != self._device.interval:
             self._device = replace(self._device, interval=said.interval)
             self._login = replace(self._login, device=self._device)
-            await self._store.save_login(self._login)
+            with suppress(StoreError):  # then the next process asks too soon once, and is told so
+                await self._store.save_login(self._login)
         return None

@@ -108,14 +108,16 @@ class MachineLogins:
             began, fresh = clock.elapsed(), self._fresh
             try:
                 await self._settle(upstream)
-            except McpproxyError as error:
-                pause = calculate_backoff(retry, policy)
-                if is_wanted(upstream):
-                    self._seeding[upstream.name] = Seeding(
-                        error.message.rstrip("."), clock.now() + pause
-                    )
-            else:
                 return
+            except McpproxyError as error:
+                why = error.message.rstrip(".")
+            except Exception as error:  # told, and tried again like any other trouble
+                why = f"a bug of mcpproxy ({type(error).__name__})"
+                context = {"message": f"{upstream.name}: {why}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+            pause = calculate_backoff(retry, policy)
+            if is_wanted(upstream):
+                self._seeding[upstream.name] = Seeding(why, clock.now() + pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause.total_seconds()):
                     await fresh.wait()

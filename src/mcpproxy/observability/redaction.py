@@ -45,6 +45,7 @@ _PATTERNS: Final = (
 _WORD: Final = re.compile(r"[A-Za-z0-9._~+/=-]{12,}")
 _EDGES: Final = "._~+/=-"
 _MAX_SEGMENTS: Final = 16
+_EMPTY: Final = Secret("")
 
 
 class Redactor:
@@ -54,8 +55,12 @@ class Redactor:
         self._learned: OrderedDict[str, None] = OrderedDict()
 
     def learn(self, *secrets: Secret) -> None:
-        """Recognise these values wherever they stand as a word of their own."""
+        """Recognise these values wherever they stand as a word of their own; an empty one, such
+        as of a login whose first token is still to come, is nowhere.
+        """
         for secret in secrets:
+            if secret == _EMPTY:
+                continue
             self._learned[secret.fingerprint] = None
             self._learned.move_to_end(secret.fingerprint)
         while len(self._learned) > MAX_LEARNED:
