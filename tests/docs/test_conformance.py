@@ -1,16 +1,13 @@
 """The table of the quickstart is whole, and each test that it names exists."""
 
-import ast
-import re
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from mcpproxy.observability import refresh_log
 from tests.docs.markdown import DOCS, ROOT, rows
+from tests.docs.named_tests import NAMED, missing
 
 PAGE: Final = (DOCS / "reference" / "quickstart-conformance.md").read_text(encoding="utf-8")
-NAMED: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 STATEMENTS: Final = (
     "`RETRY_BACKOFF_BASE`",
@@ -49,25 +46,6 @@ STATEMENTS: Final = (
     "`curl http://localhost:8080/metrics`",
     "filtered by `oauth`",
 )
-
-
-@cache
-def names_in(path: Path) -> frozenset[str]:
-    if not path.exists():
-        return frozenset()
-    return frozenset(
-        node.name
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-    )
-
-
-def missing(text: str) -> list[str]:
-    """Tests that are named and do not exist."""
-    return [
-        f"{file}::{test}" for file, test in NAMED.findall(text) if test not in names_in(ROOT / file)
-    ]
 
 
 def test_every_named_test_exists() -> None:
