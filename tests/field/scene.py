@@ -284,7 +284,9 @@ class Scene(Bench):
         return [f"{v.at:.1f} {v.token} → {v.reply}" for v in self.provider.visits_of(server)]
 
     def _verdict_at(self, family: Family) -> float:
-        """The second refusal, or the first once the access token is dead by its own expiry."""
+        """The second refusal, or the first once the access token is dead by its own expiry; of a
+        client of ours the one after it was registered anew.
+        """
         refused = [v for v in self._refused(family) if v.answered_at is not None]
         assert refused, "the provider was never asked since it ended the login"
         first = refused[0].answered_at or 0.0
@@ -295,6 +297,8 @@ class Scene(Bench):
         else:
             ahead = (grant.tokens.expires_at - self.clock.now()).total_seconds()
             dead_at = max(first, self.provider.now() + ahead)
+        if b"invalid_client" in getattr(refused[0].reply, "body", b""):
+            return refused[2].answered_at or float("inf")
         confirmed = refused[1].answered_at if len(refused) > 1 else None
         return min(dead_at, confirmed or float("inf"))
 
