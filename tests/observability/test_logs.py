@@ -104,6 +104,15 @@ def test_a_value_that_was_learned_is_redacted_wherever_it_stands(
     assert terminal.getvalue().count("[redacted]") == len(forms)
 
 
+def test_a_private_key_is_redacted_whole_or_cut_off() -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nabc=\n-----END EC PRIVATE KEY-----"
+    for text in (f"read {key}\nthen", f"read {key[:45]}"):
+        shown = Redactor().text(text)
+        assert shown.startswith("read [redacted]")
+        assert "MHc" not in shown
+    assert Redactor().text(f"{key} and more").endswith(" and more")
+
+
 def test_an_empty_value_is_nowhere() -> None:
     redactor = Redactor()
     redactor.learn(Secret(""), Secret(OPAQUE))

@@ -23,6 +23,7 @@ _NAMES: Final = (
 )
 _SECRET_KEYS: Final = re.compile(rf"(?i)(?:.*[_-])?(?:{_NAMES}|token)")
 _PATTERNS: Final = (
+    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|$)"), REDACTED),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {REDACTED}"),
     (
         re.compile(
