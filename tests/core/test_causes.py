@@ -139,7 +139,8 @@ def test_a_longer_wait_than_is_obeyed_is_told_with_both_times() -> None:
     ("client", "count", "cause"),
     [
         (a_client(), 1, "client_renewing"),
-        (a_client(), 2, "client_ended"),
+        (a_client(), 2, "client_renewing"),
+        (a_client(), 3, "client_ended"),
         (CONFIGURED, 1, "client_ended"),
     ],
 )

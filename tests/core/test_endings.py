@@ -78,6 +78,8 @@ def test_a_refusal_after_a_lost_answer_is_told_as_lost_in_transit() -> None:
 def test_a_dead_client_registration_is_told_apart_from_a_dead_grant() -> None:
     grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_client")
     grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_client")
+    assert ending(grant, NOW + 21 * SECOND) is None, "a client can be registered anew"
+    grant = fail(grant, 20, FailureKind.REFUSED, code="invalid_client")
     ended = ending(grant, NOW + 21 * SECOND)
     assert ended is not None
     assert ended.verdict is Verdict.CLIENT_ENDED

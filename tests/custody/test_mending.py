@@ -18,6 +18,7 @@ from mcpproxy.core.model import (
     Upstream,
     Verdict,
 )
+from mcpproxy.core.notices import LoginLost
 from mcpproxy.core.provider_ports import Endpoints
 from mcpproxy.core.repair import Repair, repair_due
 from mcpproxy.custody.mending import client_configured
@@ -60,14 +61,29 @@ async def test_a_forgotten_client_is_registered_anew_and_the_login_lives_on() ->
     async with Bench() as bench:
         workshop = Workshop(client=replace(a_client(), client_id="client-2"))
         bench.repair = workshop
-        bench.endpoint.replies = [FORGOTTEN, tokens_reply(2)]
+        bench.endpoint.replies = [FORGOTTEN, FORGOTTEN, tokens_reply(2)]
         bench.store(age=0.9 * HOUR)
         await bench.start()
         await until(lambda: bench.stored.generation == 2)
-        assert bench.endpoint.clients == ["client-1", "client-2"]
-        assert bench.endpoint.presented == ["refresh-1", "refresh-1"]
+        assert bench.endpoint.clients == ["client-1", "client-1", "client-2"]
+        assert bench.endpoint.presented == ["refresh-1"] * 3
         assert bench.stored.client.client_id == "client-2"
-        assert ledger(bench) == [Outcome.REFUSED, Outcome.CLIENT_RENEWED, Outcome.ISSUED]
+        refused = [Outcome.REFUSED, Outcome.REFUSED]
+        assert ledger(bench) == [*refused, Outcome.CLIENT_RENEWED, Outcome.ISSUED]
+        assert bench.notices.of(LoginLost) == []
+
+
+@virtually
+async def test_a_client_that_was_refused_once_by_mistake_is_not_given_up() -> None:
+    async with Bench() as bench:
+        workshop = Workshop(client=replace(a_client(), client_id="client-2"))
+        bench.repair = workshop
+        bench.endpoint.replies = [FORGOTTEN, tokens_reply(2)]
+        bench.store(age=2 * HOUR)
+        await bench.start()
+        await until(lambda: bench.stored.generation == 2)
+        assert workshop.renewals == []
+        assert bench.stored.client.client_id == "client-1"
 
 
 @virtually
@@ -132,6 +148,8 @@ async def test_an_endpoint_that_is_gone_and_not_to_be_found_is_asked_for_once_an
 
 def test_a_configured_client_is_the_persons_to_mend() -> None:
     refused = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_client")
+    assert repair_due(refused, NOW) is None, "one refusal may be a mistake"
+    refused = fail(refused, 10, FailureKind.REFUSED, code="invalid_client")
     assert repair_due(refused, NOW) is Repair.CLIENT
     configured = replace(refused.client, source=RegistrationSource.CONFIGURED)
     assert repair_due(replace(refused, client=configured), NOW) is None

@@ -116,7 +116,7 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
     """
     refusals = grant.refusals
     if refusals is not None:
-        if refusals.count < 2 and (is_alive(grant.tokens, now) or repairs_client(grant)):
+        if repairs_client(grant) or (refusals.count < 2 and is_alive(grant.tokens, now)):
             return None
         said = own_words(refusals.failure)
         if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
@@ -139,13 +139,18 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
 
 
 def repairs_client(grant: Grant) -> bool:
-    """Whether the provider refused our client and not the login, and we may register anew: the
-    login is no worse for it until the new registration was refused too.
+    """Whether the provider refused our client and not the login, and we may register anew, once
+    the refusal is confirmed: the login is no worse for it until the new registration was refused
+    too.
     """
     refusals, ours = grant.refusals, grant.client.source is RegistrationSource.DYNAMIC
     if refusals is None or not ours or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
         return False
-    return refusals.count < 2 and refusals.failure.code in CLIENT_ERRORS
+    tried_at = grant.repair_tried_at
+    before = tried_at is None or tried_at < refusals.first_at
+    untested = before or (tried_at is not None and tried_at >= refusals.begun_at)
+    in_time = refusals.count < MAX_REFUSALS and untested
+    return in_time and refusals.failure.code in CLIENT_ERRORS
 
 
 def own_words(failure: RefreshFailure) -> str:
@@ -186,7 +191,7 @@ def _due(
     if refusals is not None:
         if refusals.count >= MAX_REFUSALS:
             return _next_application(grant, refusals, policy)
-        if refusals.count == 1:
+        if refusals.count == 1 or repairs_client(grant):
             at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
         else:
             at, cause = refusals.first_at + policy.probe_after, RefreshCause.PROBE

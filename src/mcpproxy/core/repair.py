@@ -35,7 +35,8 @@ def repair_due(grant: Grant, now: datetime) -> Repair | None:
     ours = client.source is RegistrationSource.DYNAMIC
     if refusals is not None:
         began = tried_at is not None and tried_at >= refusals.first_at
-        refused = refusals.failure.code in CLIENT_ERRORS
+        # A refresh token belongs to its client: one stray refusal is no reason to give that up.
+        refused = refusals.count > 1 and refusals.failure.code in CLIENT_ERRORS
         return Repair.CLIENT if refused and ours and not began else None
     if tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER:
         return None
