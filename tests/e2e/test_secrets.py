@@ -73,11 +73,16 @@ def test_no_secret_is_in_the_data_dir_the_logs_or_an_answer(
     first = daemon.server(NAME)["oauth"]["generation"]
     daemon.until(NAME, lambda server: server["oauth"]["generation"] > first, deadline=40)
     daemon.rest("POST", "/tools/call", {"server": NAME, "tool": "whoami", "arguments": {}})
+    one = f"/servers/{NAME}"
+    ledger = daemon.request("GET", f"{one}/ledger").text
+    assert '"outcome":"issued"' in ledger.replace(" ", "")
     answers = [
-        daemon.request("GET", path).text
-        for path in ("/servers", f"/servers/{NAME}", f"/servers/{NAME}/explain", "/status")
+        ledger,
+        *(daemon.request("GET", path).text for path in ("/servers", one, f"{one}/explain")),
+        daemon.request("GET", "/status").text,
+        daemon.cli("explain", NAME, "--all").stdout,
+        daemon.cli("upstream", "inspect", NAME).stdout,
     ]
-    answers += [daemon.cli("explain", NAME).stdout, daemon.cli("upstream", "inspect", NAME).stdout]
     answers += [daemon.cli("auth", "status", NAME).stdout, daemon.cli("doctor").stdout]
     answers += [daemon.output(), "\n".join(daemon.metrics())]
     daemon.kill9()
