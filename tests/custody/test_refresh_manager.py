@@ -15,6 +15,7 @@ from mcpproxy.core.notices import (
     StoreTroubled,
     Woke,
 )
+from mcpproxy.storage.memory import MemoryStore
 from tests.builders import SERVER_URL, a_token_set
 from tests.custody.bench import (
     HOUR,
@@ -312,3 +313,15 @@ async def test_asking_for_what_has_no_login_says_so() -> None:
         manager = await bench.start()
         with pytest.raises(UnknownServer, match="no login"):
             await manager.refresh_now("nobody")
+
+
+@virtually
+async def test_what_another_process_stored_is_known_here_within_seconds() -> None:
+    async with Bench() as bench:
+        bench.store()
+        manager = await bench.start()
+        await asyncio.sleep(7)
+        other = MemoryStore(bench.world)
+        changed = replace(bench.stored, revision=bench.stored.revision + 1, unanswered=1)
+        assert await other.save_grant(changed, expected_revision=bench.stored.revision)
+        await until(lambda: manager.grant(NAME) == changed, within=5)

@@ -53,6 +53,9 @@ class Store(Protocol):
     async def load_grants(self) -> Sequence[Grant]:
         """Every current grant that can be opened, sorted by server; see `damaged`."""
 
+    async def stamp(self) -> int:
+        """Another number whenever another process may have written; cheap enough to ask often."""
+
     def damaged(self) -> Mapping[str, StoreError]:
         """The servers whose current grant the last `load_grants` could not open, and why."""
 

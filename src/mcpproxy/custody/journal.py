@@ -52,6 +52,10 @@ class Journal:
         """Every stored grant that can be opened."""
         return tuple(await self._store.load_grants())
 
+    async def stamp(self) -> int:
+        """Another number whenever another process may have written."""
+        return await self._store.stamp()
+
     def damage(self, server: str) -> str | None:
         """Why this server's stored grant could not be opened at the last `load_all`, if it could
         not.

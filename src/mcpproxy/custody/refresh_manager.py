@@ -24,6 +24,9 @@ TICK: Final = timedelta(seconds=1)
 REREAD_EVERY: Final = timedelta(seconds=30)
 """How often the store is re-read for what other processes wrote; no sleep is trusted longer."""
 
+STAMP_EVERY: Final = timedelta(seconds=2)
+"""How often the store is asked whether anybody else wrote."""
+
 NETWORK_WAIT: Final = timedelta(seconds=15)
 """How long after a sleep a machine without any network is believed to be getting one."""
 
@@ -43,6 +46,8 @@ class RefreshManager(TokenCounter):
         self._tick = tick
         self._loop: asyncio.Task[None] | None = None
         self._slept_until: timedelta | None = None
+        self._ask_stamp_at = timedelta(0)
+        self._stamp: int | None = None
 
     # --- life -------------------------------------------------------------------------------
 
@@ -82,12 +87,28 @@ class RefreshManager(TokenCounter):
     async def _look(self) -> timedelta:
         """Do what is due; how long until somebody has to look again."""
         self._look_at_clocks()
-        if self._tools.clock.elapsed() >= self._reread_at:
+        if await self._is_reread_due():
             self._agenda.touch(self._entries)  # what is remembered is checked against the facts
             with suppress(StoreError):
                 await self._reread()
                 await self._try_to_write()
         return self._tick if self._awaits_network() else self._begin_what_is_due()
+
+    async def _is_reread_due(self) -> bool:
+        """Every half a minute, and soon after another process wrote: what it stored is news for
+        who asks here.
+        """
+        elapsed = self._tools.clock.elapsed()
+        if elapsed >= self._reread_at:
+            return True
+        if elapsed < self._ask_stamp_at:
+            return False
+        self._ask_stamp_at = elapsed + STAMP_EVERY
+        with suppress(StoreError):
+            stamp, known = await self._tools.journal.stamp(), self._stamp
+            self._stamp = stamp
+            return known is not None and stamp != known
+        return False
 
     def _look_at_clocks(self) -> None:
         woke = self._wake.look()

@@ -27,6 +27,7 @@ class MemoryWorld:
     ledger: dict[str, list[LedgerLine]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    writes: int = 0
 
 
 class MemoryStore:
@@ -34,12 +35,16 @@ class MemoryStore:
 
     def __init__(self, world: MemoryWorld | None = None) -> None:
         self.world = world or MemoryWorld()
+        self._own_writes = 0
 
     async def load_grant(self, server: str) -> Grant | None:
         return self.world.grants.get(server)
 
     async def load_grants(self) -> Sequence[Grant]:
         return [self.world.grants[server] for server in sorted(self.world.grants)]
+
+    async def stamp(self) -> int:
+        return self.world.writes - self._own_writes
 
     def damaged(self) -> Mapping[str, StoreError]:
         return {}
@@ -53,6 +58,7 @@ class MemoryStore:
         if stored and (stored.login_id != grant.login_id or grant.generation < stored.generation):
             return False
         self.world.grants[grant.server] = grant
+        self._wrote()
         if line is not None:
             self._note(line)
         return True
@@ -68,16 +74,22 @@ class MemoryStore:
             aside.append(stored)
             del aside[:-MAX_SET_ASIDE]
         self.world.grants[grant.server] = grant
+        self._wrote()
         self._note(login_line(grant))
 
     async def forget_grant(self, server: str, *, line: LedgerLine | None = None) -> None:
         self.world.grants.pop(server, None)
         self.world.set_aside.pop(server, None)
+        self._wrote()
         if line is not None:
             self._note(line)
 
     async def load_ledger(self, server: str, limit: int) -> Sequence[LedgerLine]:
         return self.world.ledger.get(server, [])[-limit:] if limit > 0 else []
+
+    def _wrote(self) -> None:
+        self.world.writes += 1
+        self._own_writes += 1
 
     def _note(self, line: LedgerLine) -> None:
         lines = self.world.ledger.setdefault(line.server, [])
