@@ -63,16 +63,16 @@ class Visit:
 
     def process(self) -> HttpReply:
         """What the provider makes of it: tokens, or its word of refusal."""
-        reply, issue = self.provider.truth.refresh(self.request, self.provider.now())
-        if issue is not None:
-            issue.fate = Fate.DELIVERED
-        return reply
+        done = self.provider.truth.refresh(self.request, self.provider.now())
+        if done.issue is not None:
+            done.issue.fate = Fate.DELIVERED
+        return done.reply
 
     def process_in_vain(self) -> None:
         """It is processed, and nobody hears of it."""
-        _, issue = self.provider.truth.refresh(self.request, self.provider.now())
-        if issue is not None:
-            issue.lose(Fate.LOST)
+        done = self.provider.truth.refresh(self.request, self.provider.now())
+        if done.issue is not None:
+            done.issue.lose(Fate.LOST)
 
 
 @dataclass

@@ -33,7 +33,8 @@ from mcpproxy.observability.monitor import Monitor
 from tests.builders import ISSUER, SERVER_URL, a_grant
 from tests.custody.bench import HOUR, NAME, Bench, Notices
 from tests.field.provider import FieldProvider, Visit
-from tests.simulation.provider import Expiry, Family, Login, Rotation
+from tests.simulation.answers import Expiry
+from tests.simulation.provider import Family, Login, Rotation
 
 SECOND: Final = timedelta(seconds=1)
 MINUTE: Final = timedelta(minutes=1)

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.simulation.engines import memory_engine, sqlite_engine
+from tests.simulation.engines import Engine, MemoryEngine, SqliteEngine
 from tests.simulation.faults import Fault
 from tests.simulation.loop import run_virtually
 from tests.simulation.run import Outcome, simulate
 from tests.simulation.settings import ON_DISK
-from tests.simulation.world import Engine
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -27,11 +26,11 @@ SHARED_MEMORY = Path("/dev/shm")
 def an_engine(name: str) -> Iterator[Engine]:
     """The engine of that name on an empty vault."""
     if name == "memory":
-        yield memory_engine()
+        yield MemoryEngine()
         return
     where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=where, prefix="mcpproxy-sim-") as directory:
-        yield sqlite_engine(Path(directory))
+        yield SqliteEngine(Path(directory))
 
 
 def run_seed(engine: str, seed: int, refreshes: int) -> Outcome:

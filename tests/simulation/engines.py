@@ -1,53 +1,158 @@
-"""The storage engines as the simulator opens them: the real ones, run inline."""
+"""The storage engines as the simulator opens them: the real ones, run inline.
 
+An engine here is one vault that several processes open; it can be copied away and put back.
+"""
+
+import copy
+import os
+import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from mcpproxy.core.ports import Lease, LeaseHold
 from mcpproxy.storage.connection import Access, Connection, Row, SqliteConnection, Value
-from mcpproxy.storage.engines import Opening, Vault, open_sqlite
+from mcpproxy.storage.engines import VAULT, Opening, Vault, open_sqlite
 from mcpproxy.storage.holder import Holder
 from mcpproxy.storage.keys import StaticKey
 from mcpproxy.storage.memory import MemoryLease, MemoryStore, MemoryWorld
 from mcpproxy.storage.runner import InlineRunner
+from tests.simulation.clock import SimClock
 from tests.simulation.faults import ALL
 from tests.simulation.process import Process
-from tests.simulation.world import Engine, World
 
-JUDGE: Final = Holder("boot", "pids", 0, "", "judge")
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+JUDGE: Final = Holder("judge", "pids", 0, "", "judge")
 
 
-def memory_engine() -> Engine:
+class Engine(Protocol):
+    """One vault."""
+
+    async def open(self, world: "World", process: Process | None) -> Vault:
+        """For a process, or for the judge."""
+
+    def back_up(self) -> None:
+        """Copy it away; an older copy is replaced."""
+
+    def restore(self) -> None:
+        """Put the copy back in its place, under the feet of whoever has it open."""
+
+    def break_lease(self, name: str) -> None:
+        """Whoever holds it does not any more, and is not told."""
+
+
+class MemoryEngine:
     """One MemoryWorld for all processes."""
-    shared = MemoryWorld()
 
-    async def open_vault(world: World, process: Process | None) -> Vault:
-        lease = MemoryLease(shared, world.clock, holder=_holder(process), is_alive=world.is_alive)
-        return Vault(MemoryStore(shared), lease)
+    def __init__(self) -> None:
+        self.shared = MemoryWorld()
+        self._copy: MemoryWorld | None = None
 
-    return open_vault
+    async def open(self, world: "World", process: Process | None) -> Vault:
+        holder = process.holder if process else JUDGE
+        clock = process.host.clock if process else world.clock
+
+        def is_alive(other: Holder) -> bool:
+            return world.is_alive(other, seen_from=holder)
+
+        if len(world.hosts) == 1:
+            lease: Lease = MemoryLease(self.shared, clock, holder=holder, is_alive=is_alive)
+        else:
+            lease = ServerLease(
+                MemoryLease(self.shared, world.clock, holder=holder, is_alive=is_alive), clock
+            )
+        return Vault(MemoryStore(self.shared), lease)
+
+    def back_up(self) -> None:
+        self._copy = _copy_of(self.shared)
+
+    def restore(self) -> None:
+        if self._copy is not None:
+            state = _copy_of(self._copy)
+            for name in ("grants", "set_aside", "ledger"):
+                setattr(self.shared, name, getattr(state, name))
+
+    def break_lease(self, name: str) -> None:
+        claim = self.shared.claims.get(name)
+        if claim is not None:
+            self.shared.claims[name] = replace(claim, holder=None)
+
+    def clone(self) -> "MemoryEngine":
+        """The same vault once more, as on a laptop that was copied."""
+        twin = MemoryEngine()
+        twin.shared = _copy_of(self.shared)
+        return twin
 
 
-def sqlite_engine(data_dir: Path) -> Engine:
+def _copy_of(world: MemoryWorld) -> MemoryWorld:
+    """Its records are frozen; only what holds them is made anew."""
+    aside = {server: list(grants) for server, grants in world.set_aside.items()}
+    ledger = {server: list(lines) for server, lines in world.ledger.items()}
+    return replace(
+        copy.copy(world), grants=dict(world.grants), set_aside=aside, ledger=ledger, claims={}
+    )
+
+
+class ServerLease:
+    """Leases by the clock of a database server that several machines share, told to each in its
+    own elapsed time, counted from before it asked.
+    """
+
+    def __init__(self, lease: MemoryLease, clock: SimClock) -> None:
+        self._lease = lease
+        self._clock = clock
+
+    async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
+        asked_at = self._clock.elapsed()
+        hold = await self._lease.acquire(name, ttl)
+        return replace(hold, until=asked_at + ttl) if hold else None
+
+    async def release(self, hold: LeaseHold) -> None:
+        await self._lease.release(hold)
+
+
+class SqliteEngine:
     """One vault file, and a connection of its own for each process."""
 
-    async def open_vault(world: World, process: Process | None) -> Vault:
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._copy = data_dir / "backup.db"
+
+    async def open(self, world: "World", process: Process | None) -> Vault:
         def connect(path: Path, access: Access) -> Connection:
             connection = SqliteConnection(path, access)
             return connection if process is None else MortalConnection(connection, process)
 
+        holder = process.holder if process else JUDGE
         opening = Opening(
-            data_dir=data_dir,
+            data_dir=self._data_dir,
             keys=StaticKey(),
-            clock=world.clock,
-            holder=_holder(process),
-            is_alive=world.is_alive,
+            clock=process.host.clock if process else world.clock,
+            holder=holder,
+            is_alive=lambda other: world.is_alive(other, seen_from=holder),
             runner=InlineRunner,
             connect=connect,
         )
         return await open_sqlite(opening)
 
-    return open_vault
+    def back_up(self) -> None:
+        shutil.copyfile(self._data_dir / VAULT, self._copy)
+
+    def restore(self) -> None:
+        if self._copy.exists():
+            again = self._copy.with_suffix(".again")
+            shutil.copyfile(self._copy, again)
+            os.replace(again, self._data_dir / VAULT)
+
+    def break_lease(self, name: str) -> None:
+        with closing(sqlite3.connect(self._data_dir / VAULT)) as connection, connection:
+            connection.execute("UPDATE leases SET instance = NULL WHERE name = ?", (name,))
 
 
 class MortalConnection:
@@ -72,7 +177,3 @@ class MortalConnection:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _holder(process: Process | None) -> Holder:
-    return Holder("boot", "pids", process.number, "", process.name) if process else JUDGE

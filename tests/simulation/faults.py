@@ -1,64 +1,98 @@
-"""What goes wrong, when: drawn from the seed, at every boundary between our code and the world.
+"""Every kind of trouble that the simulated world knows, in groups, and how often each comes.
 
-Law: after an answer was lost the world leaves that login alone for `QUIET` seconds: a second
-misfortune inside the provider's replay window is nobody's to survive.
+Law: a fault is a fact about the world, never about our code; what it may do to an answer stands
+in `answers`, when it comes in `dice`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from random import Random
 from typing import Final
-
-QUIET: Final = 75.0
-"""Longer than the longest replay window, in seconds."""
 
 ALL: Final = "*"
 
 
 class Fault(StrEnum):
-    """Every kind of trouble this world knows."""
+    """What goes wrong."""
 
+    # nothing of the request leaves
     REFUSED = "connection refused"
+    DNS = "name not found"
+    TLS = "TLS handshake fails"
+    # the request may have left
     RESET_BEFORE = "reset before the provider read the request"
+    SILENCE_BEFORE = "no answer within the time limit, and nothing processed"
     RESET_AFTER = "reset after the provider answered"
     SILENCE_AFTER = "no answer within the time limit, though the provider answered"
+    DRIP = "the answer drips in and is not whole at the time limit"
     TRUNCATED = "answer cut off somewhere"
+    OVERSIZE = "an answer of many megabytes"
+    HOLLOW = "the answer lost its access token on the way"
+    GATEWAY_AFTER = "502 or 504 of a gateway, after the provider processed the request"
     SLOW = "answer late, but within the time limit"
+    REPEATED = "the network delivers the request twice"
+    # somebody else answers
+    HTTP_408 = "408"
+    HTTP_429 = "429 with Retry-After in seconds"
+    HTTP_429_DATE = "429 with Retry-After as a date"
+    HTTP_500 = "500 before processing"
+    HTTP_502 = "502 before processing"
     HTTP_503 = "503 before processing"
-    HTTP_429 = "429 with Retry-After"
+    HTTP_503_DATE = "503 with Retry-After as a date"
+    HTTP_504 = "504 before processing"
+    HTTP_530 = "530 of a content network"
     PORTAL = "200 with a web page"
+    REDIRECT = "302 to a login page"
+    WAF_401 = "401 with a web page of a firewall"
+    WAF_403 = "403 with a web page of a firewall"
+    NOT_FOUND = "404, as while a new version is rolled out"
     BAD_JSON = "200 with broken JSON of somebody else"
-    ONE_OFF_REFUSAL = "invalid_grant from a replica that lags"
+    EMPTY = "200 with nothing in it"
+    # the provider's word, and not for long
+    PASSING_ERROR = "an OAuth error that is about nothing lasting"
+    ONE_OFF_REFUSAL = "a refusal from a replica that lags"
+    # our processes
     CRASH = "kill -9 at an I/O boundary"
     PAUSED = "a process stands still for longer than its lease"
-    STALE_READ = "the store answers with an older state"
-    STORE_FULL = "the store takes no writes for a while"
-    CALLER_GONE = "a caller is cancelled while it waits"
     TERMINATED = "SIGTERM"
+    CALLER_GONE = "a caller is cancelled while it waits"
+    # the store
+    STALE_READ = "the store answers with an older state"
+    STORE_BUSY = "the store is kept busy by another"
+    STORE_FULL = "the store takes no writes for a while"
+    STORE_READ_ONLY = "the store is read-only for a while"
+    KEY_LOCKED = "the key of the store is locked for a while"
+    WRITE_UNSURE = "a write is told to have failed, and is durable"
+    LEASE_LOST = "a lease is broken while its holder is at work"
+    BACKUP_RESTORED = "the vault is put back to an older state"
+    # the machine and the world
     OUTAGE = "the provider is down for a while"
     SUSPEND = "the machine sleeps"
     CLOCK_STEP = "the wall clock is set"
     NETWORK_CHANGE = "routes or addresses change"
     TOKEN_REVOKED = "an access token dies before its time"
+    ENDPOINT_MOVED = "the token endpoint moves to another address"
+    ISSUER_RENAMED = "for a while the issuer calls itself by another name"
+    CLIENT_ENDED = "the provider forgets our client"
     LOGIN_ENDED = "the provider ends a login"
 
 
-WIRE_FAULTS: Final = (
-    Fault.REFUSED,
-    Fault.RESET_BEFORE,
-    Fault.RESET_AFTER,
-    Fault.SILENCE_AFTER,
-    Fault.TRUNCATED,
-    Fault.SLOW,
-    Fault.HTTP_503,
-    Fault.HTTP_429,
-    Fault.PORTAL,
-    Fault.BAD_JSON,
-    Fault.ONE_OFF_REFUSAL,
+NOT_SENT: Final = frozenset({Fault.REFUSED, Fault.DNS, Fault.TLS})
+
+LOSES_THE_ANSWER: Final = frozenset(
+    {
+        Fault.RESET_AFTER,
+        Fault.SILENCE_AFTER,
+        Fault.DRIP,
+        Fault.TRUNCATED,
+        Fault.OVERSIZE,
+        Fault.HOLLOW,
+        Fault.GATEWAY_AFTER,
+    }
 )
 
-LOSES_THE_ANSWER: Final = frozenset({Fault.RESET_AFTER, Fault.SILENCE_AFTER, Fault.TRUNCATED})
+WIRE_FAULTS: Final = tuple(Fault)[: tuple(Fault).index(Fault.CRASH)]
+"""Those that can meet one exchange."""
 
 HOURS: Final[Mapping[Fault, float]] = {
     Fault.TERMINATED: 2.0,
@@ -67,14 +101,20 @@ HOURS: Final[Mapping[Fault, float]] = {
     Fault.CLOCK_STEP: 6.0,
     Fault.NETWORK_CHANGE: 3.0,
     Fault.TOKEN_REVOKED: 0.5,
+    Fault.LEASE_LOST: 1.0,
+    Fault.KEY_LOCKED: 12.0,
+    Fault.BACKUP_RESTORED: 12.0,
     Fault.LOGIN_ENDED: 6.0,
+    Fault.CLIENT_ENDED: 8.0,
+    Fault.ENDPOINT_MOVED: 12.0,
+    Fault.ISSUER_RENAMED: 12.0,
 }
 """How many hours lie between two of these, on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """Chances. `wire` is for one exchange; `crash`, `paused`, `stale` and `full` are for one
+    """Chances. `wire` is for one exchange; `crash`, `paused`, `stale` and `store` are for one
     boundary; `caller_gone` for one call; `hours` between two troubles of the whole world.
     """
 
@@ -83,99 +123,9 @@ class FaultRates:
     crash: float = 0.002
     paused: float = 0.0005
     stale: float = 0.01
-    full: float = 0.0005
+    store: float = 0.001
     caller_gone: float = 0.2
     hours: Mapping[Fault, float] = field(default_factory=lambda: HOURS)
 
 
-NO_FAULTS: Final = FaultRates(wire=0, crash=0, paused=0, stale=0, full=0, caller_gone=0, hours={})
-
-
-class FaultSource:
-    """Draws faults and counts them."""
-
-    def __init__(self, random: Random, rates: FaultRates) -> None:
-        self._random = random
-        self._rates = rates
-        self._quiet_until: dict[str, float] = {}
-        self.counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
-        self._next_at = {fault: self._gap(fault) for fault in rates.hours}
-
-    def cease(self) -> None:
-        """From now on the world is kind."""
-        self._rates = NO_FAULTS
-        self._next_at.clear()
-
-    # --- where and when -----------------------------------------------------------------------
-
-    def wire(self, server: str, now: float) -> Fault | None:
-        if self.is_quiet(server, now) or self._random.random() >= self._rates.wire:
-            return None
-        return self.count(self._random.choice(self._rates.wire_faults))
-
-    def crash(self, now: float, *, busy_with: list[str]) -> bool:
-        """Whether the process dies here. `busy_with` are the servers it has requests under way
-        for: a login that just lost an answer does not lose the next one too.
-        """
-        if self._random.random() >= self._rates.crash or self.is_quiet(ALL, now):
-            return False
-        if any(self.is_quiet(server, now) for server in busy_with):
-            return False
-        self.count(Fault.CRASH)
-        return True
-
-    def paused(self, now: float) -> bool:
-        if self._random.random() >= self._rates.paused or self.any_quiet(now):
-            return False
-        self.count(Fault.PAUSED)
-        return True
-
-    def stale(self) -> bool:
-        return self._chance(self._rates.stale, Fault.STALE_READ)
-
-    def full(self, now: float) -> bool:
-        if self._random.random() >= self._rates.full or self.any_quiet(now):
-            return False
-        self.count(Fault.STORE_FULL)
-        return True
-
-    def caller_gone(self) -> bool:
-        return self._chance(self._rates.caller_gone, Fault.CALLER_GONE)
-
-    def due(self, now: float) -> list[Fault]:
-        """The troubles of the whole world that come now; counted by who makes them happen."""
-        due = [fault for fault, at in self._next_at.items() if at <= now]
-        for fault in due:
-            self._next_at[fault] = now + self._gap(fault)
-        return due
-
-    def count(self, fault: Fault) -> Fault:
-        self.counts[fault] += 1
-        return fault
-
-    # --- mercy --------------------------------------------------------------------------------
-
-    def be_quiet(self, server: str, now: float) -> None:
-        """No more misfortune for this login (or ALL) for a while from `now`."""
-        self._quiet_until[server] = max(now + QUIET, self._quiet_until.get(server, 0.0))
-
-    def is_quiet(self, server: str, now: float) -> bool:
-        return now < max(self._quiet_until.get(server, 0.0), self._quiet_until.get(ALL, 0.0))
-
-    def any_quiet(self, now: float) -> bool:
-        return any(now < until for until in self._quiet_until.values())
-
-    # --- dice ---------------------------------------------------------------------------------
-
-    def between(self, low: float, high: float) -> float:
-        return self._random.uniform(low, high)
-
-    def _gap(self, fault: Fault) -> float:
-        mean = self._rates.hours[fault] * 3600.0
-        return self._random.uniform(0.1 * mean, 1.9 * mean)
-
-    def _chance(self, rate: float, fault: Fault) -> bool:
-        if self._random.random() >= rate:
-            return False
-        self.count(fault)
-        return True
+NO_FAULTS: Final = FaultRates(wire=0, crash=0, paused=0, stale=0, store=0, caller_gone=0, hours={})

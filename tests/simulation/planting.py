@@ -1,11 +1,24 @@
 """How a bug is planted: a name in the product stands for something else for a while."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from mcpproxy.custody.refresh import Refresh
 from mcpproxy.custody.refresh_manager import RefreshManager
+from tests.simulation.run import Setting
+from tests.simulation.settings import BUSY
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A planted bug, and the world in which it shows soonest."""
+
+    name: str
+    plant: Callable[[], Any]
+    setting: Setting = BUSY
 
 
 @contextmanager
@@ -19,6 +32,20 @@ def replaced(*places: tuple[Any, str, Any]) -> Iterator[None]:
     finally:
         for place, name, value in before:
             setattr(place, name, value)
+
+
+def everywhere(original: object, value: object) -> Any:
+    """Whatever module of the product knows `original` under whatever name knows `value` instead."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("mcpproxy.")]
+    places = [
+        (module, name, value)
+        for module in modules
+        for name, known in list(vars(module).items())
+        if known is original
+    ]
+    if not places:
+        raise AssertionError("nothing in the product is called that")
+    return replaced(*places)
 
 
 def manager_of(one: Refresh) -> RefreshManager:

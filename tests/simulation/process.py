@@ -5,29 +5,30 @@ no further than the next boundary, not even to clean up.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from mcpproxy.core.errors import StoreError
 from mcpproxy.core.model import Grant
-from mcpproxy.core.notices import LoginLost, Notice, RefreshSucceeded
-from mcpproxy.core.ports import Lease, LeaseHold, Store
+from mcpproxy.core.notices import Notice
+from mcpproxy.core.ports import Store
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.refresh_manager import RefreshManager
+from mcpproxy.oauth.repair import Repairs
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.storage.engines import Vault
+from mcpproxy.storage.holder import Holder
+from tests.simulation.books import Attempted
+from tests.simulation.bound import BoundLease, BoundStore
 from tests.simulation.faults import ALL
+from tests.simulation.host import Host
 from tests.simulation.provider import Fate, Issue
 from tests.simulation.wire import Wire
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-TICK: Final = timedelta(seconds=30)
-"""Virtual seconds cost real ones; the manager looks by itself when something is due."""
 
 _OWNER: ContextVar["Process | None"] = ContextVar("owner", default=None)
 
@@ -45,15 +46,20 @@ def owned_task(
 
 
 class Process:
-    """Alive until `die`. `on_the_way` are the answers that it has not stored yet."""
+    """Alive until `die`. `on_the_way` are the answers that it has not stored yet, `attempts` what
+    it began last for each server.
+    """
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: "World", number: int, host: Host) -> None:
         self.world = world
+        self.host = host
         self.name = f"p{number}"
-        self.number = number
+        self.holder = Holder(host.boot_id, "pids", number, "", self.name)
         self.alive = True
         self.stopping = False
+        self.began = world.now()
         self.on_the_way: dict[str, Issue] = {}
+        self.attempts: dict[str, Attempted] = {}
         self.paused_until = 0.0  # in seconds awake: a sleep of the machine is no part of it
         self.on_death: list[Callable[[], None]] = []
         self._attempts = 0
@@ -69,20 +75,22 @@ class Process:
 
     async def begin(self) -> None:
         """Open the vault and start custody."""
-        world = self.world
-        self._vault = vault = await world.engine(world, self)
+        world, clock = self.world, self.host.clock
+        self._vault = vault = await world.engine.open(world, self)
+        store, wire = cast(Store, BoundStore(self, vault.store)), Wire(self)
         tools = RefreshTools(
-            journal=Journal(cast(Store, BoundStore(self, vault.store))),
+            journal=Journal(store, clock, self),
             lease=BoundLease(self, vault.lease),
-            provider=TokenEndpoint(Wire(self), world.clock),
-            clock=world.clock,
+            provider=TokenEndpoint(wire, clock),
+            clock=clock,
             publisher=self,
             policy=world.policy,
             holder=self.name,
             new_attempt_id=self._new_attempt_id,
             may_send=lambda: not self.stopping,
+            repair=Repairs(wire, store, clock),
         )
-        self._manager = RefreshManager(tools, tick=TICK)
+        self._manager = RefreshManager(tools, tick=timedelta(seconds=world.tick))
         await self._manager.start()
 
     def run(self, coro: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -128,7 +136,13 @@ class Process:
         for server, issue in self.on_the_way.items():
             if issue.fate is Fate.UNDER_WAY:
                 self.world.checks.fail(server, "stopped while an answer was on its way")
-        self.die()
+        if self.alive:
+            self.die()
+
+    def attempts_now(self, server: str) -> bool:
+        """Whether a refresh of this server is under way here."""
+        last = self.attempts.get(server)
+        return last is not None and not last.ended
 
     # --- boundaries ---------------------------------------------------------------------------
 
@@ -172,85 +186,11 @@ class Process:
             return
         world = self.world
         world.trace(self.name, type(notice).__name__, getattr(notice, "server", ALL), _told(notice))
-        match notice:
-            case RefreshSucceeded():
-                world.checks.succeeded(notice)
-            case LoginLost():
-                world.checks.told_lost(notice)
-            case _:
-                pass
+        world.truth.heard(self, notice)
 
     def _new_attempt_id(self) -> str:
         self._attempts += 1
         return f"{self.name}-{self._attempts}"
-
-
-class BoundStore:
-    """The engine behind boundaries: stale reads, a store that is full, death before and after.
-
-    Only what the journal uses of the port Store.
-    """
-
-    def __init__(self, process: Process, store: Store) -> None:
-        self._process = process
-        self._store = store
-
-    async def load_grant(self, server: str) -> Grant | None:
-        process, world = self._process, self._process.world
-        await process.boundary(server, "before load")
-        older = world.lagging(server)
-        stale = older is not None and world.faults.stale()
-        grant = older if stale else await self._store.load_grant(server)
-        await process.boundary(server, "after load")
-        return grant
-
-    async def load_grants(self) -> Sequence[Grant]:
-        await self._process.boundary(ALL, "before load all")
-        return await self._store.load_grants()
-
-    def damaged(self) -> Mapping[str, StoreError]:
-        return self._store.damaged()
-
-    async def save_grant(self, grant: Grant, *, expected_revision: int | None) -> bool:
-        process, world = self._process, self._process.world
-        await process.boundary(grant.server, "before save")
-        await asyncio.sleep(world.faults.between(0.001, 0.01))
-        process.boundary_now(grant.server, "before save")
-        world.maybe_fill_store()
-        world.require_room()
-        saved = await self._store.save_grant(grant, expected_revision=expected_revision)
-        if saved:
-            world.saved(grant)
-            process.stored(grant)
-        await process.boundary(grant.server, "after save")
-        return saved
-
-    async def forget_grant(self, server: str) -> None:
-        self._process.world.checks.fail(server, "the grant was deleted")
-        await self._store.forget_grant(server)
-
-
-class BoundLease:
-    """The engine's lease behind boundaries."""
-
-    def __init__(self, process: Process, lease: Lease) -> None:
-        self._process = process
-        self._lease = lease
-
-    async def acquire(self, name: str, ttl: timedelta) -> LeaseHold | None:
-        server = name.removeprefix("grant:")
-        await self._process.boundary(server, "before acquire")
-        self._process.world.require_room()
-        hold = await self._lease.acquire(name, ttl)
-        await self._process.boundary(server, "after acquire")
-        return hold
-
-    async def release(self, hold: LeaseHold) -> None:
-        server = hold.name.removeprefix("grant:")
-        await self._process.boundary(server, "before release")
-        self._process.world.require_room()
-        await self._lease.release(hold)
-        await self._process.boundary(server, "after release")
 
 
 def _told(notice: Notice) -> object:

@@ -1,21 +1,31 @@
-"""One run of the simulator: a seed, some logins, some virtual days, a verdict."""
+"""One run of the simulator: a seed, some logins, some virtual time, a verdict."""
 
 import asyncio
 import math
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
+from tests.simulation.answers import TELLS, Expiry, Shape
+from tests.simulation.engines import Engine
 from tests.simulation.faults import Fault, FaultRates
-from tests.simulation.provider import Expiry, Login, Rotation
-from tests.simulation.world import Engine, World, server_url
+from tests.simulation.people import server_url
+from tests.simulation.provider import Clients, Earlier, Form, Login, Rotation
+from tests.simulation.words import Dialect
+from tests.simulation.world import Machines, World
 
 SHORTEST, LONGEST = 300.0, 86_400.0
 
 SETTLE: Final = 3 * 3600.0
 SECONDS_PER_YEAR: Final = 365.25 * 86_400.0
 
-EXPIRIES: Final = (*[Expiry.NUMBER] * 5, Expiry.STRING, Expiry.FLOAT, Expiry.MISSING)
+_T = TypeVar("_T")
+
+ISSUERS: Final = 4
+"""Some logins have their provider in common: it is asked for them in turn."""
+
+ODD: Final = 0.35
+"""How many logins are at a provider with ways of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +34,16 @@ class Setting:
     between two calls), which troubles.
     """
 
-    logins: int = 20
+    logins: int = 12
     processes: int = 2
+    machines: Machines = field(default_factory=Machines)
     calls: tuple[float, float] = (10.0, 200.0)
     rotations: tuple[Rotation, ...] = tuple(Rotation)
     lives: tuple[float, float] = (SHORTEST, LONGEST)
-    expiries: tuple[Expiry, ...] = EXPIRIES
+    bend: float = 5.0
+    """1: lives even over the scale of their logarithm; more: the short ones more often, less: the
+    long ones."""
+    odd: float = ODD
     rates: FaultRates = field(default_factory=FaultRates)
 
 
@@ -51,17 +65,30 @@ class Outcome:
 
 
 def some_logins(random: Random, setting: Setting) -> list[Login]:
-    """Lives over the scale of their logarithm, the short ones more often."""
+    """Of every kind; what is odd about a provider is drawn for each trait alone."""
     low, high = map(math.log, setting.lives)
+    told = (Expiry.NUMBER, Expiry.NUMBER, Expiry.STRING, Expiry.FLOAT)
+    untold = tuple(expiry for expiry in Expiry if expiry not in TELLS)
     return [
         Login(
             server=f"server-{n}",
             rotation=random.choice(setting.rotations),
-            life=round(math.exp(low + (high - low) * random.random() ** 2)),
-            expiry=random.choice(setting.expiries),
+            life=round(math.exp(low + (high - low) * random.random() ** setting.bend)),
+            expiry=random.choice(untold if random.random() < setting.odd / 3 else told),
+            shape=_odd(random, setting, Shape.PLAIN, tuple(Shape)),
+            dialect=_odd(random, setting, Dialect.STANDARD, tuple(Dialect)),
+            form=_odd(random, setting, Form.AS_LOGIN, tuple(Form)),
+            earlier=_odd(random, setting, Earlier.KEPT, tuple(Earlier)),
+            clients=_odd(random, setting, Clients.BOUND, tuple(Clients)),
+            issuer=f"https://auth-{n % ISSUERS}.example.com",
+            resource=server_url(f"server-{n}"),
         )
         for n in range(setting.logins)
     ]
+
+
+def _odd(random: Random, setting: Setting, usual: _T, others: tuple[_T, ...]) -> _T:
+    return random.choice(others) if random.random() < setting.odd else usual
 
 
 async def simulate(
@@ -71,7 +98,7 @@ async def simulate(
     the world be kind for three hours, and judge.
     """
     setting = setting or Setting()
-    world, random = World(seed, engine, setting.rates), Random(seed)
+    world, random = World(seed, engine, setting.rates, setting.machines), Random(seed)
     await world.begin(some_logins(random, setting), setting.processes)
     servers = [family.server for family in world.provider.families()]
     in_transit = 0
@@ -79,10 +106,10 @@ async def simulate(
         await asyncio.sleep(random.uniform(*setting.calls))
         world.call(random.choice(servers))
         for fault in world.faults.due(world.now()):
-            world.befall(fault)
-        in_transit += await world.log_in_again()
+            world.trouble.befall(fault)
+        in_transit += await world.people.log_in_again()
     if not world.checks.violations:
-        await _settle(world)
+        await settle(world)
     await world.end()
     return Outcome(
         seed=seed,
@@ -95,16 +122,17 @@ async def simulate(
     )
 
 
-async def _settle(world: World) -> None:
+async def settle(world: World) -> None:
     """No faults any more; then every login that lives must work, in every process."""
     world.faults.cease()
     await asyncio.sleep(SETTLE)
     if not world.processes:
         world.checks.fail("*", "no process came back")
     await world.checks.judge()
+    await world.truth.judge()
     for process in world.processes:
         for family in world.provider.families():
-            if family.ended is None:
+            if not world.checks.is_over(family) and not family.copied:
                 await process.run(world.use(process, family.server))
                 token = await process.manager.token(family.server, server_url(family.server))
                 if token is None or not world.works(family.server, token):

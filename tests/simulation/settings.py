@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.simulation.faults import HOURS, Fault, FaultRates
-from tests.simulation.provider import Expiry, Rotation
+from tests.simulation.provider import Rotation
 from tests.simulation.run import Setting
 
 ON_DISK: Final = Setting(logins=5, lives=(300.0, 3600.0))
@@ -14,7 +14,6 @@ BUSY: Final = Setting(
     logins=6,
     calls=(1.0, 20.0),
     lives=(300.0, 600.0),
-    expiries=(Expiry.NUMBER,),
     rates=FaultRates(wire=0.15, hours={**HOURS, Fault.NETWORK_CHANGE: 0.5}),
 )
 """Short lives, many calls, much trouble on the wire: most bugs show here."""
@@ -25,11 +24,11 @@ def _with_rates(**changes: Any) -> Setting:
 
 
 SLOW: Final = _with_rates(wire=0.7, wire_faults=(Fault.SLOW,))
-FULL_DISKS: Final = _with_rates(full=0.01)
+FULL_DISKS: Final = _with_rates(store=0.02)
 ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2, Fault.CLOCK_STEP: 0.5})
 PAUSES: Final = _with_rates(paused=0.005)
 JAMMED: Final = replace(
-    _with_rates(wire=0.0, crash=0.0, paused=0.0, full=0.3, hours={}),
+    _with_rates(wire=0.0, crash=0.0, paused=0.0, store=0.3, hours={}),
     processes=5,
     calls=(20.0, 60.0),
 )
@@ -49,12 +48,21 @@ IMPATIENT: Final = replace(
     calls=(0.5, 5.0),
 )
 
+ODD: Final = replace(BUSY, odd=1.0)
+CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 1.0})
+OUTAGES: Final = _with_rates(
+    hours={Fault.OUTAGE: 1.0, Fault.SUSPEND: 2.0, Fault.NETWORK_CHANGE: 0.3}
+)
+
 SETTINGS: Final = {
     "busy": BUSY,
+    "clocks": CLOCKS,
     "endings": ENDINGS,
     "full disks": FULL_DISKS,
     "impatient": IMPATIENT,
     "jammed": JAMMED,
+    "odd": ODD,
+    "outages": OUTAGES,
     "pauses": PAUSES,
     "restarts": RESTARTS,
     "slow": SLOW,

@@ -12,8 +12,9 @@ LIFE = 600.0
 
 
 def present(provider: Provider, token: str, now: float) -> int:
-    body = urlencode({"grant_type": "refresh_token", "refresh_token": token}).encode()
-    return provider.refresh(HttpRequest("POST", "https://example.com", {}, body), now)[0].status
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    request = HttpRequest("POST", "https://example.com", {}, urlencode(form).encode())
+    return provider.refresh(request, now).reply.status
 
 
 def used_once(rotation: Rotation, fate: Fate) -> tuple[Provider, str]:

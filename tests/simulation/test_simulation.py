@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.engines import memory_engine, sqlite_engine
+from tests.simulation.engines import MemoryEngine, SqliteEngine
 from tests.simulation.faults import Fault
 from tests.simulation.loop import run_virtually
 from tests.simulation.run import Outcome, simulate
@@ -62,7 +62,7 @@ def test_the_runs_together_are_large_enough() -> None:
 
 @pytest.mark.parametrize("seed", MEMORY_SEEDS)
 def test_no_login_is_lost_by_us(seed: int) -> None:
-    outcome = run_virtually(simulate(seed, memory_engine(), refreshes=MEMORY_REFRESHES))
+    outcome = run_virtually(simulate(seed, MemoryEngine(), refreshes=MEMORY_REFRESHES))
     assert_kept_its_promise(outcome, MEMORY_REFRESHES)
     never = [fault.name for fault, count in outcome.faults.items() if not count]
     assert not never, f"seed {seed} never met {never}"
@@ -71,14 +71,14 @@ def test_no_login_is_lost_by_us(seed: int) -> None:
 @pytest.mark.parametrize("seed", SQLITE_SEEDS)
 def test_no_login_is_lost_by_us_on_sqlite(seed: int, data_dir: Path) -> None:
     outcome = run_virtually(
-        simulate(seed, sqlite_engine(data_dir), refreshes=SQLITE_REFRESHES, setting=ON_DISK)
+        simulate(seed, SqliteEngine(data_dir), refreshes=SQLITE_REFRESHES, setting=ON_DISK)
     )
     assert_kept_its_promise(outcome, SQLITE_REFRESHES)
 
 
 def test_a_strict_provider_does_lose_what_the_wire_loses() -> None:
     """The control: where nothing could be lost, keeping everything would prove nothing."""
-    outcome = run_virtually(simulate(1, memory_engine(), refreshes=1_000))
+    outcome = run_virtually(simulate(1, MemoryEngine(), refreshes=1_000))
     assert outcome.in_transit > 0
 
 
@@ -99,7 +99,7 @@ def in_a_fresh_interpreter(engine: str, seed: int) -> str:
 
 def test_the_same_seed_leaves_the_same_trace_in_memory() -> None:
     first, second = (
-        run_virtually(simulate(7, memory_engine(), refreshes=REPEATED)) for _ in range(2)
+        run_virtually(simulate(7, MemoryEngine(), refreshes=REPEATED)) for _ in range(2)
     )
     assert first == second
     assert in_a_fresh_interpreter("memory", 7) == first.trace_hash
@@ -108,7 +108,7 @@ def test_the_same_seed_leaves_the_same_trace_in_memory() -> None:
 def test_the_same_seed_leaves_the_same_trace_on_sqlite(data_dir: Path) -> None:
     first, second = (
         run_virtually(
-            simulate(7, sqlite_engine(data_dir / name), refreshes=REPEATED, setting=ON_DISK)
+            simulate(7, SqliteEngine(data_dir / name), refreshes=REPEATED, setting=ON_DISK)
         )
         for name in ("first", "second")
     )
@@ -117,7 +117,5 @@ def test_the_same_seed_leaves_the_same_trace_on_sqlite(data_dir: Path) -> None:
 
 
 def test_another_seed_leaves_another_trace() -> None:
-    first, second = (
-        run_virtually(simulate(seed, memory_engine(), refreshes=50)) for seed in (1, 2)
-    )
+    first, second = (run_virtually(simulate(seed, MemoryEngine(), refreshes=50)) for seed in (1, 2))
     assert first.trace_hash != second.trace_hash

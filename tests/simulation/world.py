@@ -7,45 +7,55 @@ come back; what is durable is the store alone.
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
-from mcpproxy.core.errors import StoreTrouble, StoreUnavailable, TokenUnavailable
-from mcpproxy.core.model import ClientRegistration, Grant, RegistrationSource, Secret, TokenSet
+from mcpproxy.core.errors import StoreError, TokenUnavailable
+from mcpproxy.core.ledger import LedgerLine
+from mcpproxy.core.model import Grant, Secret
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import Store
 from mcpproxy.storage.engines import Vault
 from mcpproxy.storage.holder import Holder
+from tests.simulation.authority import Authority
+from tests.simulation.books import Attempted, Books
 from tests.simulation.checks import Checks
 from tests.simulation.clock import SimClock
-from tests.simulation.faults import ALL, Fault, FaultRates, FaultSource
+from tests.simulation.dice import FaultSource
+from tests.simulation.disk import Disk
+from tests.simulation.engines import Engine
+from tests.simulation.faults import ALL, Fault, FaultRates
+from tests.simulation.host import Host
+from tests.simulation.people import People, server_url
 from tests.simulation.process import Process, owned_task
-from tests.simulation.provider import Expiry, Login, Provider
+from tests.simulation.provider import Login, Provider
+from tests.simulation.trouble import Trouble
+from tests.simulation.truth import Truth
 from tests.simulation.wire import Flight
 
-ISSUER: Final = "https://auth.example.com"
 STORY_LINES: Final = 30
 
 READ_LAG: Final = 60.0
 """How far a read may be behind, in seconds."""
 
-PATIENCE: Final = (1.0, 3600.0)
-"""How long people take to log in again, in seconds."""
-
 REMEMBERED_TOKENS: Final = 12
 """More than can be refreshed while a process has not re-read the store: one in 10 s at most."""
 
 
-def server_url(server: str) -> str:
-    return f"https://{server}.example.com/mcp"
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """How many there are, how wrong their clocks are at most, and how often a process on them
+    looks around by itself; in seconds. Virtual looks cost real time.
+    """
 
-
-Engine = Callable[["World", Process | None], Awaitable[Vault]]
-"""Opens the one vault for a process, or for the judge."""
+    hosts: int = 1
+    skew: float = 0.0
+    tick: float = 30.0
 
 
 class World:
@@ -56,27 +66,38 @@ class World:
         seed: int,
         engine: Engine,
         rates: FaultRates,
+        machines: Machines,
+        *,
         policy: RefreshPolicy = DEFAULT_POLICY,
+        provider: Provider | None = None,
+        name: str = "",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_task_factory(owned_task)  # type: ignore[arg-type]
         self._loop.set_exception_handler(self._reported)
         self.random = Random(seed)
+        self.name = name
         self.clock = SimClock(self._loop)
+        self.hosts = _machines(self._loop, self.clock, machines, Random(seed))
         self.engine = engine
         self.policy = policy
+        self.machines = machines
+        self.tick = machines.tick
         self.faults = FaultSource(Random(self.random.random()), rates)
-        self.provider = Provider(Random(self.random.random()))
+        self.provider = provider or Provider(Random(self.random.random()))
+        self.authority = Authority(self.provider)
         self.durable: dict[str, Grant] = {}
         self.saved_at: dict[str, float] = {}
         self._older: dict[str, tuple[Grant, float]] = {}
         self.stored_tokens: dict[str, deque[Secret]] = {}
-        self.full_until = 0.0
         self.processes: list[Process] = []
         self.flights: dict[Flight, None] = {}
+        self.books = Books()
+        self.disk = Disk(self)
         self.checks = Checks(self)
-        self._outage_until = 0.0
-        self._log_in_at: dict[str, float] = {}
+        self.truth = Truth(self)
+        self.trouble = Trouble(self)
+        self.people = People(self)
         self._vault: Vault | None = None
         self._hash = hashlib.sha256()
         self._stories: dict[str, deque[str]] = {}
@@ -99,7 +120,7 @@ class World:
 
     def trace(self, who: str, what: str, server: str = ALL, detail: object = "") -> None:
         """One line of the trace: hashed always, and told again if this server's story is asked."""
-        line = f"{self.now():.3f} {who} {what} {server} {detail}"
+        line = f"{self.now():.3f} {self.name}{who} {what} {server} {detail}"
         self._hash.update(line.encode())
         self._stories.setdefault(server, deque(maxlen=STORY_LINES)).append(line)
 
@@ -122,9 +143,18 @@ class World:
 
     async def begin(self, logins: list[Login], processes: int) -> None:
         """Store the logins, start the processes."""
-        self._vault = await self.engine(self, None)
+        self._vault = await self.engine.open(self, None)
         for login in logins:
-            await self.log_in(login)
+            await self.people.log_in(login)
+        for _ in range(processes):
+            await self._spawn()
+
+    async def begin_as_copy(self, other: "World", processes: int) -> None:
+        """Start on a copy of another world's vault."""
+        self._vault = await self.engine.open(self, None)
+        for server, grant in other.durable.items():
+            self.remember(grant)
+            self.stored_tokens[server] = deque(other.stored_tokens[server], REMEMBERED_TOKENS)
         for _ in range(processes):
             await self._spawn()
 
@@ -140,13 +170,18 @@ class World:
         """The processes that a caller can reach now."""
         return [p for p in self.processes if p.is_ready() and not p.is_paused()]
 
-    def is_alive(self, holder: Holder) -> bool:
-        """What the operating system says of the process that took a lease."""
+    def is_alive(self, holder: Holder, *, seen_from: Holder) -> bool:
+        """What the operating system says of the process that took a lease; of another machine's
+        it knows nothing.
+        """
+        if holder.boot_id != seen_from.boot_id:
+            return True
         return any(process.name == holder.instance for process in self.processes)
 
     async def _spawn(self) -> None:
         self._number += 1
-        process = Process(self, self._number)
+        host = self.hosts[self._number % len(self.hosts)]
+        process = Process(self, self._number, host)
         self.processes.append(process)
         with suppress(asyncio.CancelledError):
             await process.run(process.begin())
@@ -157,135 +192,33 @@ class World:
             issue.die_with_its_holder(self.now())
         self.faults.be_quiet(ALL, self.now())
         self.processes.remove(process)
-        self._errand(self._respawn())
+        self.errand(self._respawn())
 
     async def _respawn(self) -> None:
         await asyncio.sleep(self.faults.between(0.2, 4.0))
         await self._spawn()
 
-    def _errand(self, coro: Coroutine[Any, Any, None]) -> None:
+    def errand(self, coro: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coro, context=Context())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    # --- trouble ------------------------------------------------------------------------------
+    # --- what is durable ------------------------------------------------------------------------
 
-    def is_down(self, server: str) -> bool:
-        """Whether the provider cannot be reached for this login."""
-        return self.now() < self._outage_until and not self.faults.is_quiet(server, self.now())
-
-    def maybe_fill_store(self) -> None:
-        now = self.now()
-        stopping = any(process.stopping for process in self.processes)
-        if now >= self.full_until and not stopping and self.faults.full(now):
-            self.full_until = now + self.faults.between(1.0, 120.0)
-            self.faults.be_quiet(ALL, self.full_until)
-            self.trace("world", "STORE FULL", detail=f"{self.full_until - now:.0f}")
-
-    def require_room(self) -> None:
-        """Every write needs it, a lease's too."""
-        if self.now() < self.full_until:
-            raise StoreUnavailable("the disk is full", trouble=StoreTrouble.FULL)
-
-    def befall(self, fault: Fault) -> None:
-        """One of the troubles that meet the whole world."""
-        now = self.now()
-        match fault:
-            case Fault.OUTAGE:
-                length = self.random.choice((60.0, 900.0, 3600.0, 7200.0))
-                self._outage_until = now + length
-                self.trace("world", "OUTAGE", detail=length)
-            case Fault.SUSPEND:
-                self._suspend(self.random.uniform(0.05, 9) * 3600)
-            case Fault.CLOCK_STEP:
-                step = self.random.choice((-5.0, -1.0, -0.1, 0.1, 1.0, 5.0)) * 3600
-                self.trace("world", "CLOCK STEP", detail=step)
-                self.clock.step(timedelta(seconds=step))
-                self.checks.clock_stepped()
-            case Fault.NETWORK_CHANGE:
-                self.trace("world", "NETWORK CHANGE")
-                self.checks.woke()
-                for process in self.running():
-                    process.manager.network_changed()
-            case Fault.TERMINATED:
-                if not self._terminate():
-                    return
-            case _:
-                self._befall_login(fault)
-        self.faults.count(fault)
-
-    def _befall_login(self, fault: Fault) -> None:
-        server = self.random.choice(self.provider.families()).server
-        self.trace("world", fault.name, server)
-        if fault is Fault.TOKEN_REVOKED:
-            self.provider.revoke_access(server)
-        elif fault is Fault.LOGIN_ENDED:
-            self.provider.end(server, self.now())
-
-    def _suspend(self, seconds: float) -> None:
-        """The lid is closed: time goes on, nothing of ours does, connections break."""
-        self.trace("world", "SUSPEND", detail=f"{seconds:.0f}")
-        for flight in self.flights:
-            flight.cut()
-        self.provider.outlive()
-        self.clock.sleep(timedelta(seconds=seconds))
-        self.checks.woke()
-
-    def _terminate(self) -> bool:
-        """SIGTERM for one; not on a full disk, where what is in its hands could not be saved."""
-        if self.now() < self.full_until or not self.running():
-            return False
-        process = self.random.choice(self.running())
-        self.trace(process.name, "SIGTERM")
-        stop = process.run(process.terminate())
-        stop.set_name("SIGTERM")
-        return True
-
-    # --- people -------------------------------------------------------------------------------
-
-    async def log_in(self, login: Login) -> None:
-        """A person logs in: a new grant in the place of whatever was there."""
-        server = login.server
-        access, refresh = self.provider.log_in(login, self.now())
-        grant = self._grant(login, access, refresh)
-        self.trace("world", "LOGIN", server)
-        self._older.pop(server, None)
-        await self.vault.replace_grant(grant)
-        self._remember(grant)
-        self.checks.logged_in(server)
-        for process in self.running()[:1]:
-            process.manager.adopt(grant)
-
-    async def log_in_again(self) -> int:
-        """People whose login is over, and who were told so, log in again some time; how many of
-        them lost it on the way.
-        """
-        lost, now = 0, self.now()
-        for family in self.provider.families():
-            if family.ended is None or not self.checks.is_noticed(family):
-                continue
-            log_in_at = self._log_in_at.setdefault(
-                family.server, now + self.random.uniform(*PATIENCE)
-            )
-            if now >= log_in_at:
-                del self._log_in_at[family.server]
-                lost += family.lost_in_transit
-                await self.log_in(family.login)
-        return lost
-
-    def saved(self, grant: Grant) -> None:
+    def saved(self, process: Process, grant: Grant, line: LedgerLine | None) -> None:
         """The store says that this is durable."""
         before = self.durable[grant.server]
         self._older[grant.server] = (before, self.now())
         self.checks.saved(before, grant)
-        self._remember(grant)
+        self.truth.saved(process, before, grant, line)
+        self.remember(grant)
 
     def lagging(self, server: str) -> Grant | None:
         """What a replica that lags may still answer."""
         older, saved_at = self._older.get(server, (None, 0.0))
         return older if self.now() - saved_at < READ_LAG else None
 
-    def _remember(self, grant: Grant) -> None:
+    def remember(self, grant: Grant) -> None:
         before = self.durable.get(grant.server)
         self.durable[grant.server] = grant
         if before is None or before.tokens is not grant.tokens:
@@ -293,27 +226,17 @@ class World:
             tokens = self.stored_tokens.setdefault(grant.server, deque(maxlen=REMEMBERED_TOKENS))
             tokens.append(grant.tokens.access_token)
 
-    def _grant(self, login: Login, access: str, refresh: str) -> Grant:
-        now = self.clock.now()
-        client = ClientRegistration(
-            ISSUER, "sim", RegistrationSource.DYNAMIC, "http://127.0.0.1:1/oauth/callback"
-        )
-        expires_at = now + timedelta(seconds=login.life)
-        return Grant(
-            server=login.server,
-            server_url=server_url(login.server),
-            issuer=ISSUER,
-            token_endpoint=f"{ISSUER}/token/{login.server}",
-            client=client,
-            tokens=TokenSet(
-                Secret(access),
-                Secret(refresh),
-                now,
-                None if login.expiry is Expiry.MISSING else expires_at,
-            ),
-            logged_in_at=now,
-            login_id=f"login-{login.server}-{self.now():.3f}",
-        )
+    def forget_older(self, server: str) -> None:
+        """No replica knows anything from before this moment."""
+        self._older.pop(server, None)
+
+    def attempt_of(self, process: Process, server: str) -> Attempted:
+        """What the process has under way; one without an intent is judged elsewhere."""
+        return process.attempts.get(server) or Attempted("", server, process.name)
+
+    def outage(self, server: str) -> Fault | None:
+        """How the provider's being down shows now."""
+        return self.trouble.outage(server)
 
     # --- callers ------------------------------------------------------------------------------
 
@@ -323,6 +246,7 @@ class World:
         if not running:
             return
         process = self.random.choice(running)
+        self.truth.look(process, server)
         task = process.run(self.use(process, server))
         if self.faults.caller_gone():
             self._loop.call_later(self.faults.between(0.0, 2.0), task.cancel)
@@ -332,6 +256,7 @@ class World:
         try:
             token = await manager.token(server, url)
             if token is None:
+                self.checks.told_nothing(process, server)
                 return
             self.checks.handed_out(server, token)
             if not self.works(server, token):
@@ -342,8 +267,27 @@ class World:
                 await manager.accepted(server, token)
         except TokenUnavailable as error:
             self.checks.told_unavailable(process, server, error)
-        except StoreUnavailable as error:
+        except StoreError as error:
             self.checks.fail(server, f"a caller was told of the store: {error}")
 
     def works(self, server: str, token: Secret) -> bool:
         return self.provider.family(server).knows_access(token.reveal(), self.now())
+
+
+def _machines(
+    loop: asyncio.AbstractEventLoop, clock: SimClock, machines: Machines, random: Random
+) -> list[Host]:
+    """One machine has the right clock; of several each has its own, more or less."""
+    if machines.hosts == 1:
+        return [Host(0, clock)]
+    return [
+        Host(
+            number,
+            SimClock(
+                loop,
+                booted=random.uniform(0, 1e6),
+                skew=timedelta(seconds=random.uniform(-machines.skew, machines.skew)),
+            ),
+        )
+        for number in range(machines.hosts)
+    ]
