@@ -63,7 +63,7 @@ async def test_a_person_who_says_no_at_the_consent_page_is_understood(builder: B
     assert login.end() == 1
     assert f"Error: Not logged in to {NAME}:" in login.output()
     assert f"Next: Try again: mcpproxy auth login {NAME}" in login.output()
-    world.daemon.until(NAME, logged_out)
+    world.daemon.until(NAME, caused_by("login_required"))
 
 
 async def test_waiting_ends_in_time_and_the_url_goes_on_working(builder: Builder) -> None:
