@@ -16,7 +16,7 @@ from tests.e2e.daemon import Daemon, caused_by, connected
 from tests.peers.process import wait_until
 
 UNDER_WAY = 1.5
-OUTAGE = 4.0
+OUTAGE = 3.0
 """Seconds; longer than every pause between two attempts to write."""
 
 
@@ -51,8 +51,6 @@ def answer_on_the_way_while(
                 deadline=15,
                 what="the answer is stored after all",
             )
-            daemon.until(name, connected)
-            daemon.restart()
             daemon.until(name, connected)
         seen, grants = provider.record(), stored(directory / "data")
     assert [each.index for each in seen.presentations] == [presented.index]

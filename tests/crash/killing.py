@@ -51,11 +51,14 @@ UNEASY: Final = 15.0
 CALM: Final = 20.0
 """The longest a daemon may take, left alone, to settle what a kill left open."""
 
-AFRESH: Final = 10
-"""Every tenth life begins as a shell begins it; the others are spared a second of loading."""
+AFRESH: Final = 20
+"""One life in so many begins as a shell begins it; the others are spared a second of loading."""
 
-SHOWN: Final = 2
-"""Logins of each policy whose servers are configured too; a refresh needs no server."""
+LOST: Final = "grant_lost_in_transit"
+"""What health says of a login whose answer a kill has lost, at a strict provider."""
+
+SHOWN: Final = 1
+"""For each policy, how many logins have their server configured; a refresh needs none."""
 
 
 class Victim(Daemon):
@@ -122,6 +125,7 @@ class Toll:
     controls_lost: tuple[str, ...]
     unexplained: int
     strangers: int
+    untrue: tuple[str, ...]
     seconds: float
 
     @property
@@ -179,12 +183,14 @@ class Arena:
             spread=0.75 * LIFE,
             number=self._seed,
         )
-        shown = [
+        self._shown = [
             name
             for kind in Policy
             for name in [each for each in self.names if each.startswith(kind)][:SHOWN]
         ]
-        return Victim(self._directory, servers=servers(self.provider, shown), oauth_refresh=SCALED)
+        return Victim(
+            self._directory, servers=servers(self.provider, self._shown), oauth_refresh=SCALED
+        )
 
     # --- when to kill -------------------------------------------------------------------------
 
@@ -256,7 +262,18 @@ class Arena:
                 refreshed[event.grant] += 1
             elif event.what == "presented":
                 alive.discard(event.grant)
+        self._untrue = self._untruths(self.provider.record().ended())
         self._victim.end_in_order()
+
+    def _untruths(self, ended: set[str]) -> tuple[str, ...]:
+        """Where health says something else than the provider's record does."""
+        untrue = []
+        for name in self._shown:
+            health = self._victim.server(name)["health"]
+            is_true = health["cause"] == LOST if name in ended else health["action"] != "login"
+            if not is_true:
+                untrue.append(f"{name}: {health['cause']}")
+        return tuple(untrue)
 
     def _alive(self, record: Record) -> list[str]:
         ended = record.ended()
@@ -283,5 +300,6 @@ class Arena:
             controls_lost=tuple(sorted(controls)),
             unexplained=len(record.unexplained(self._kills)),
             strangers=record.strangers(),
+            untrue=self._untrue,
             seconds=time.monotonic() - begun,
         )

@@ -8,7 +8,7 @@ from typing import Final
 from tests.crash.killing import Arena, Toll
 from tests.proof import Figure, record
 
-DAEMONS: Final = 3
+DAEMONS: Final = 4
 """On two cores: a daemon that starts computes, one that settles waits."""
 
 MOST_IN_ONE_LIFE: Final = 70
@@ -45,6 +45,7 @@ def total(tolls: Sequence[Toll]) -> Toll:
         controls_lost=tuple(name for each in tolls for name in each.controls_lost),
         unexplained=sum(each.unexplained for each in tolls),
         strangers=sum(each.strangers for each in tolls),
+        untrue=tuple(words for each in tolls for words in each.untrue),
         seconds=sum(each.seconds for each in tolls),
     )
 
@@ -64,6 +65,8 @@ def failures(toll: Toll, kills: int) -> list[str]:
         wrong.append(f"{toll.unexplained} tokens were presented twice without a kill between")
     if toll.strangers:
         wrong.append(f"{toll.strangers} tokens were presented that nobody had issued")
+    if toll.untrue:
+        wrong.append(f"health was not true: {', '.join(toll.untrue)}")
     return wrong
 
 

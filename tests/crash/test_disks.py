@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from mcpproxy.core.notices import LoginLost, Notice
 from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.storage.engines import Opening, open_sqlite
@@ -24,6 +22,7 @@ from tests.crash.seeding import a_login, token_index
 from tests.crash.virtual import ISSUER, LIFE, VirtualProvider, scratch, tools
 from tests.custody.bench import Notices
 from tests.peers.process import ROOT
+from tests.proof import record
 from tests.simulation.clock import SimClock
 from tests.simulation.loop import run_virtually
 from tests.storage.faulty import Faults, error
@@ -151,17 +150,21 @@ async def one_login(directory: Path, plant: Break, number: int) -> int:
     return count
 
 
-@pytest.mark.parametrize(
-    "plant",
-    [_once_before, _once_after, *map(_from_there_on, CODES)],
-    ids=["fails-once", "worked-and-failed", "EIO", "full", "read-only"],
-)
-def test_a_disk_that_fails_at_any_statement_of_a_refresh_costs_nothing(plant: Break) -> None:
-    def kept(number: int) -> int:
+def test_a_disk_that_fails_at_any_statement_of_a_refresh_costs_nothing() -> None:
+    def kept(plant: Break, number: int) -> int:
         with tempfile.TemporaryDirectory(dir=scratch(), prefix="mcpproxy-disk-") as directory:
             return run_virtually(one_login(Path(directory), plant, number))
 
-    statements = kept(1 << 20)
-    assert statements > 20
-    for number in range(1, statements + 1):
-        kept(number)
+    faults = 0
+    for plant in (_once_before, _once_after, *map(_from_there_on, CODES)):
+        statements = kept(plant, 1 << 20)
+        assert statements > 20
+        for number in range(1, statements + 1):
+            kept(plant, number)
+        faults += statements
+    record(
+        "disk",
+        goal="a disk that fails, is full or read-only at any statement of a refresh loses no token",
+        held=f"{faults} faults, one at each statement in turn; 0 logins lost, 0 tokens sent twice",
+        figures={"faults": faults, "logins lost": 0, "false calls for a login": 0},
+    )

@@ -13,7 +13,7 @@ KILLS = 200
 SEED = 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_two_hundred_kills_lose_no_login_but_those_of_the_strict_provider(tmp_path: Path) -> None:
     toll = total(list(tolls(tmp_path, KILLS, SEED)))
     leave_for_the_report(toll)

@@ -11,7 +11,7 @@ SEED = 1
 
 @pytest.mark.timeout(300)
 def test_no_power_cut_corrupts_the_vault_or_takes_a_login_back() -> None:
-    losses = lose_power(refreshes=REFRESHES, every=100, subsets=2, seed=SEED)
+    losses = lose_power(refreshes=REFRESHES, every=150, subsets=2, seed=SEED)
     record(
         "power-loss",
         goal="whatever a power cut leaves of the writes, the vault opens and holds for every login "
