@@ -41,7 +41,13 @@ MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
 
 CALM_EVERY: Final = MINUTE
-"""How often health is looked at while all is well and nothing is told."""
+"""How often health is looked at while nothing is told and nothing changes."""
+
+BUSY_FOR: Final = 30 * SECOND
+"""How long it is looked at more often after anything was told or changed."""
+
+LOOK_TAKES: Final = timedelta(milliseconds=200)
+"""What is told in a burst is looked at once."""
 
 TELL_WITHIN: Final = timedelta(seconds=5)
 """How soon after the verdict health must say that the login is gone."""
@@ -56,7 +62,7 @@ class FalseAlarm(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one process showed of one server at one moment."""
+    """What one process showed of one server from this moment on."""
 
     at: float
     process: str
@@ -96,9 +102,9 @@ class _Audience(Notices):
 
 
 class Scene(Bench):
-    """One scenario. `looked_every` is how often health is looked at while anything is not healthy,
-    besides at every notice; `tick` is how often custody looks at its clocks. Virtual seconds cost
-    real ones: longer pauses make months affordable, and change nothing that is due.
+    """One scenario. `looked_every` is how often health is looked at while anything happens;
+    `tick` is how often custody looks at its clocks. Virtual seconds cost real ones: longer
+    pauses make months affordable, and change nothing that is due.
     """
 
     def __init__(self, *, looked_every: timedelta = SECOND, tick: timedelta = 30 * SECOND) -> None:
@@ -112,6 +118,7 @@ class Scene(Bench):
         self.refusing: set[str] = set()
         """Servers whose provider refuses for now what it will take later: its word stands."""
         self._monitors: dict[str, Monitor] = {}
+        self._causes: dict[tuple[str, str], str] = {}
         self._alarms: list[str] = []
         self._nudged = asyncio.Event()
         self._every = looked_every
@@ -268,13 +275,17 @@ class Scene(Bench):
         if presented is not None:
             assert self.presented(server) == presented, self.story(server)
 
-    def require_gone(self, code: str, server: str = NAME, *, cause: str = "grant_ended") -> None:
-        """The provider ended it; health said so in time, with the provider's own word."""
+    def require_gone(
+        self, code: str, server: str = NAME, *, cause: str = "grant_ended", refusals: int = 2
+    ) -> None:
+        """The provider ended it; health said so in time, with the provider's own word. The
+        verdict stands from so many refusals.
+        """
         family = self.truth(server)
         assert family.ended is not None
         told = next((seen for seen in self.seen if seen.server == server and _asks(seen)), None)
         assert told is not None, self.story(server)
-        late = told.at - self._verdict_at(family)
+        late = told.at - self._verdict_at(family, refusals)
         assert 0 <= late <= TELL_WITHIN.total_seconds(), f"told {late:.1f} s after the verdict"
         assert told.health.cause == cause
         assert code in told.health.detail, told.health.detail
@@ -284,24 +295,18 @@ class Scene(Bench):
         """What happened, for a failure's message."""
         return [f"{v.at:.1f} {v.token} → {v.reply}" for v in self.provider.visits_of(server)]
 
-    def _verdict_at(self, family: Family) -> float:
-        """The second refusal, or the first once the access token is dead by its own expiry; of a
-        client of ours the one after it was registered anew.
+    def _verdict_at(self, family: Family, refusals: int) -> float:
+        """The last of so many refusals, or, where two make a verdict, the first once the access
+        token is dead by its own expiry.
         """
-        refused = [v for v in self._refused(family) if v.answered_at is not None]
+        refused = [visit.answered_at or 0.0 for visit in self._refused(family)]
         assert refused, "the provider was never asked since it ended the login"
-        first = refused[0].answered_at or 0.0
-        grant = self.grant(family.server)
-        dead_at = first
-        if grant.tokens.expires_at is None:
-            dead_at = float("inf")
-        else:
-            ahead = (grant.tokens.expires_at - self.clock.now()).total_seconds()
-            dead_at = max(first, self.provider.now() + ahead)
-        if b"invalid_client" in getattr(refused[0].reply, "body", b""):
-            return refused[2].answered_at or float("inf")
-        confirmed = refused[1].answered_at if len(refused) > 1 else None
-        return min(dead_at, confirmed or float("inf"))
+        confirmed = refused[refusals - 1] if len(refused) >= refusals else float("inf")
+        expires_at = self.grant(family.server).tokens.expires_at
+        if expires_at is None or refusals > 2:
+            return confirmed
+        ahead = (expires_at - self.clock.now()).total_seconds()
+        return min(confirmed, max(refused[0], self.provider.now() + ahead))
 
     def grant(self, server: str = NAME) -> Grant:
         """As some process knows it."""
@@ -332,7 +337,8 @@ class Scene(Bench):
             is_news = self._nudged.is_set()
             self._nudged.clear()
             if self._look() or is_news:
-                busy_until = self.provider.now() + CALM_EVERY.total_seconds()
+                busy_until = self.provider.now() + BUSY_FOR.total_seconds()
+            await asyncio.sleep(LOOK_TAKES.total_seconds())
 
     def _nudge(self) -> None:
         self._nudged.set()
@@ -342,17 +348,18 @@ class Scene(Bench):
             self._alarm(notice.server, f"counted as lost: {notice.reason}, {notice.evidence}")
 
     def _look(self) -> bool:
-        """Look at everything; whether there is anything to keep an eye on."""
-        is_busy = False
+        """Look at everything; whether anything has another cause than before."""
+        is_news = False
         for process, monitor in self._monitors.items():
             for server, health in monitor.healths().items():
-                is_busy = is_busy or health.level != "healthy"
                 seen = Seen(self.provider.now(), process, server, health)
-                if not self.seen or not _same(self.seen, seen):
+                if self._causes.get((process, server)) != health.cause:
+                    self._causes[process, server] = health.cause
                     self.seen.append(seen)
+                    is_news = True
                 if _asks(seen) and self.is_good(server):
                     self._alarm(server, f"health says: {health.line}")
-        return is_busy
+        return is_news
 
     def _alarm(self, server: str, what: str) -> None:
         self._alarms.append(f"{self.provider.now():.1f} {server}: {what}")
@@ -405,14 +412,6 @@ def _asks(seen: Seen) -> bool:
     health = seen.health
     demanded = health.action == "login" and health.level is Level.UNHEALTHY
     return demanded or "login required" in health.line.lower()
-
-
-def _same(before: list[Seen], now: Seen) -> bool:
-    last = next(
-        (s for s in reversed(before[-8:]) if (s.process, s.server) == (now.process, now.server)),
-        None,
-    )
-    return last is not None and last.health == now.health
 
 
 def _is_word(visit: Visit) -> bool:

@@ -46,7 +46,7 @@ async def test_a_lost_answer_on_every_wake_costs_no_login() -> None:
     async with Scene(tick=SECOND) as scene:
         scene.log_in(rotation=Rotation.UNTIL_SUCCESSOR_USED)
         manager = await scene.start()
-        for _ in range(20):
+        for _ in range(10):
             scene.provider.script += [NO_NAME, lost]
             scene.clock.sleep(8 * HOUR)
             await scene.pass_time(2 * MINUTE)
@@ -60,7 +60,7 @@ async def test_a_lost_answer_on_every_wake_costs_no_login() -> None:
 @virtually
 async def test_what_never_left_has_spent_nothing(failure: Manner) -> None:
     """Nine times in eight days; with a provider that forgives nothing."""
-    async with Scene() as scene:
+    async with Scene(looked_every=10 * SECOND) as scene:
         scene.log_in(rotation=Rotation.STRICT)
         await scene.start()
         for _ in range(9):
