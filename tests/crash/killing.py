@@ -1,7 +1,7 @@
 """One daemon that is killed again and again, and one provider that it keeps logins at.
 
-Law: the daemon gets what a machine that crashes gives it and no more: within a provider's replay
-window there is one stretch of some seconds in which it is left alone.
+Law: the daemon gets what a machine that crashes gives it and no more: what a kill left open it may
+settle before the provider's replay window closes, as no kill follows in the window's later part.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.crash.ground import ACCEPTED, Policy, names
+from tests.crash.ground import ACCEPTED, Policy, Verdict, names
 from tests.crash.provider_process import ProviderProcess
 from tests.crash.record import Event, Kill, Record
 from tests.crash.seeding import stored, token_index
@@ -45,11 +45,11 @@ SLOWEST_START: Final = 15.0
 LONGEST_RUN: Final = 1.5
 """Seconds that a daemon has, from its first refresh on, unless it is left alone."""
 
-UNEASY: Final = 15.0
-"""Seconds since the first use of a token whose successor was not seen: now leave it alone."""
+UNEASY: Final = 10.0
+"""Seconds since the first use of a token whose successor was not seen: now it is left alone."""
 
-CALM: Final = 20.0
-"""The longest a daemon may take, left alone, to settle what a kill left open."""
+PATIENCE: Final = 60.0
+"""The longest a daemon may take, left alone, to settle what a kill left open; usually five."""
 
 AFRESH: Final = 20
 """One life in so many begins as a shell begins it; the others are spared a second of loading."""
@@ -136,7 +136,15 @@ class Toll:
 class Arena:
     """A provider, a daemon, and `count` logins of every policy in turn."""
 
-    def __init__(self, directory: Path, *, number: int, count: int = 40, bug: str = "none") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        number: int,
+        count: int = 40,
+        bug: str = "none",
+        patience: float = PATIENCE,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._seed = number
         self._random = random.Random(number)
@@ -145,6 +153,7 @@ class Arena:
         self.provider = ProviderProcess(directory, self.names, seed=number, life=LIFE)
         self._directory = directory
         self._bug = bug
+        self._patience = patience
         self._kills: list[Kill] = []
         self._first_used: dict[str, tuple[int, float]] = {}
 
@@ -159,8 +168,8 @@ class Arena:
                 with Zygote(command, victim.command_environment(), log, self._bug) as zygote:
                     for number in range(kills):
                         self._begin(zygote, number)
-                        self._calm_down()
                         self._wait_for_a_moment()
+                        self._calm_down()
                         self._kills.append(victim.kill_now())
                         victim.process.kill()
                     self._begin(zygote, 0)
@@ -212,18 +221,16 @@ class Arena:
     def _calm_down(self) -> None:
         """Leave it alone while a replay window threatens to close."""
         self._hear()
-        uneasy = self._uneasy(UNEASY)
-        limit = time.monotonic() + CALM
-        while uneasy and self._next(limit) is not None:
-            uneasy = {name: seen for name, seen in uneasy.items() if self._first_used[name] == seen}
+        limit = time.monotonic() + self._patience
+        while self._is_uneasy() and self._next(limit) is not None:
+            pass
 
-    def _uneasy(self, age: float) -> dict[str, tuple[int, float]]:
+    def _is_uneasy(self) -> bool:
         now = time.monotonic()
-        return {
-            name: seen
-            for name, seen in self._first_used.items()
-            if name.startswith(Policy.LEEWAY) and now - seen[1] > age
-        }
+        return any(
+            name.startswith(Policy.LEEWAY) and now - used_at > UNEASY
+            for name, (_, used_at) in self._first_used.items()
+        )
 
     def _hear(self) -> None:
         """What the provider has done meanwhile."""
@@ -236,7 +243,9 @@ class Arena:
             event = self.provider.events.get(timeout=left) if left > 0 else self._waiting()
         except queue.Empty:
             return None
-        if event.what == "presented":
+        if event.verdict in (Verdict.REUSE, Verdict.ENDED):
+            self._first_used.pop(event.grant, None)
+        elif event.what == "presented":
             index = self._first_used.get(event.grant, (0, 0.0))[0]
             if event.index > index:
                 self._first_used[event.grant] = (event.index, event.at)
@@ -253,7 +262,7 @@ class Arena:
         alive = set(self._alive(self.provider.record()))
         self._settled_at = time.monotonic()
         refreshed: Counter[str] = Counter()
-        limit = self._settled_at + CALM
+        limit = self._settled_at + self._patience
         while any(refreshed[name] < 2 for name in alive):
             event = self._next(limit)
             if event is None:

@@ -25,7 +25,7 @@ def test_the_bugs_that_were_planted_are_found(tmp_path: Path) -> None:
     bugs = [bug for bug in BUGS if bug != "none"]
 
     def lost_with(bug: str) -> tuple[str, ...]:
-        return Arena(tmp_path / bug, number=1, bug=bug).run(4).lost
+        return Arena(tmp_path / bug, number=1, bug=bug, patience=12.0).run(4).lost
 
     with ThreadPoolExecutor(len(bugs)) as pool:
         found = dict(zip(bugs, pool.map(lost_with, bugs), strict=True))
