@@ -28,7 +28,7 @@ from mcpproxy.core.lifecycle import (
     ending,
     plan,
 )
-from mcpproxy.core.model import FailureKind, Phase, RefreshCause, Secret, Variant
+from mcpproxy.core.model import FailureKind, GrantType, Phase, RefreshCause, Secret, Variant
 from mcpproxy.core.policy import DEFAULT_POLICY
 from tests.builders import NOW, a_failure, a_grant, a_token_set, an_attempt
 from tests.core.attempts import HOUR, SECOND, fail
@@ -325,3 +325,16 @@ def test_who_asks_for_a_refresh_does_not_wait_for_the_backoff() -> None:
     assert plan(told_to_wait, asked_at, asked_at=asked_at) == WaitUntil(
         NOW + 5600 * SECOND, RefreshCause.RETRY
     )
+
+
+def test_refused_credentials_are_offered_once_an_hour_and_keep_their_backoff_between() -> None:
+    grant = a_grant(grant_type=GrantType.CLIENT_CREDENTIALS)
+    for n in range(3):
+        grant = fail(grant, n * 100, FailureKind.REFUSED, code="invalid_client")
+    assert due_in(plan(grant, NOW + 300 * SECOND)) == 200 + 3600
+    grant = fail(grant, 3800, FailureKind.TRANSIENT)
+    grant = fail(grant, 3810, FailureKind.TRANSIENT)
+    assert due_in(plan(grant, NOW + 3815 * SECOND)) == 3830
+    asked = NOW + 5000 * SECOND
+    told_to_wait = fail(grant, 3830, FailureKind.TRANSIENT, retry_at=asked)
+    assert plan(told_to_wait, NOW + 4000 * SECOND) == WaitUntil(asked, RefreshCause.RETRY)

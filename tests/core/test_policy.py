@@ -1,6 +1,7 @@
 """The numbers of refreshing."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,3 +72,12 @@ def test_an_attempt_fits_inside_its_lease_and_inside_a_thirty_second_replay_wind
     assert attempt < DEFAULT_POLICY.lease_ttl
     with pytest.raises(ValueError, match="fit inside its lease"):
         RefreshPolicy(lease_ttl=timedelta(seconds=25))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pace": 0.0}, {"pace": 1e7}, {"pace": float("nan")}, {"burst": 0}, {"in_flight": 10**20}],
+)
+def test_a_pace_that_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must lie between"):
+        RefreshPolicy(**wrong)

@@ -219,3 +219,38 @@ def test_a_client_that_is_given_a_key_signs_from_then_on_and_back() -> None:
     assert back is not None
     assert back.auth_method is AuthMethod.SECRET_BASIC
     assert (back.client_secret, back.private_key) == (Secret("new"), None)
+
+
+def test_a_reference_that_stands_for_nothing_is_no_new_secret() -> None:
+    grant = configured(a_grant(NAME), "old")
+    broken = replace(with_secret("${env:GONE}")[NAME], problem="GONE is not set")
+    assert client_configured(grant, broken) is None
+
+
+@virtually
+async def test_a_clock_that_is_set_back_lets_no_repair_happen_again_and_again() -> None:
+    async with Bench() as bench:
+        workshop = Workshop(client=replace(a_client(), client_id="client-2"))
+        bench.repair = workshop
+        bench.endpoint.replies = [FORGOTTEN]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await until(lambda: bench.stored.refusals is not None)
+        bench.clock.step(-5 * HOUR)
+        await asyncio.sleep(3600)
+        assert len(workshop.renewals) == 1
+        assert len(bench.endpoint.presented) == 3
+
+
+@virtually
+async def test_a_clock_that_is_set_back_lets_no_endpoint_be_looked_up_again_and_again() -> None:
+    async with Bench() as bench:
+        workshop = bench.repair = Workshop()
+        bench.endpoint.replies = [GONE]
+        bench.store(age=0.9 * HOUR)
+        await bench.start()
+        await until(lambda: workshop.lookups)
+        bench.clock.step(-5 * HOUR)
+        await asyncio.sleep(1800)
+        assert len(workshop.lookups) == 1
+        assert len(bench.endpoint.presented) > 5

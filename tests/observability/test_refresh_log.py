@@ -109,6 +109,7 @@ def test_other_notices_are_told_as_well() -> None:
     ("outcome", "message"),
     [
         (Outcome.CLIENT_RENEWED, "OAuth client registered anew"),
+        (Outcome.CLIENT_CONFIGURED, "OAuth client configured anew"),
         (Outcome.ENDPOINT_MOVED, "OAuth token endpoint moved"),
     ],
 )
@@ -119,7 +120,8 @@ def test_what_only_the_ledger_tells_of_is_logged_from_it(outcome: Outcome, messa
 
 
 def test_the_other_lines_of_the_ledger_are_not_logged_twice() -> None:
-    for outcome in set(Outcome) - {Outcome.CLIENT_RENEWED, Outcome.ENDPOINT_MOVED}:
+    told = {Outcome.CLIENT_RENEWED, Outcome.CLIENT_CONFIGURED, Outcome.ENDPOINT_MOVED}
+    for outcome in set(Outcome) - told:
         with capture_logs() as logged:
             RefreshLog().hear(LedgerWritten("s", LedgerLine("s", "login", NOW, outcome, 3)))
         assert logged == []

@@ -41,6 +41,7 @@ def test_memory_descriptors_and_tasks_do_not_grow_with_the_refreshes() -> None:
             soak(Path(vault), warm_up=WARM_UP, refreshes=REFRESHES)
         )
     assert provider.refused == 0
+    judge(before, after)
     record(
         "soak",
         goal="no growth of memory, descriptors and tasks per 100,000 refreshes after warm-up",
@@ -55,4 +56,3 @@ def test_memory_descriptors_and_tasks_do_not_grow_with_the_refreshes() -> None:
             "lost": provider.refused,
         },
     )
-    judge(before, after)

@@ -83,7 +83,7 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
                 return grant
             return replace(grant, rejected=None, rejected_at=None, rejections=0)
         case RepairBegan(at):
-            return replace(grant, repair_tried_at=at)
+            return _repairing(grant, at)
         case ClientRenewed(client):
             return replace(grant, client=client)
         case ClientConfigured(client):
@@ -183,6 +183,7 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
             first_at=past.first_at if past else begun_at,
             begun_at=begun_at,
             failure=failure,
+            repaired=past.repaired if past else 0,
         )
         return replace(grant, refusals=refusals, failures=None, attempt=None)
     unknown, past_run = failure.kind is FailureKind.UNKNOWN, grant.failures
@@ -194,9 +195,21 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
         begun_at=begun_at,
         failure=failure,
         window_open=unknown and after_a_pause,
+        repaired=past_run is not None and past_run.repaired,
     )
     return replace(
         grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
+    )
+
+
+def _repairing(grant: Grant, at: datetime) -> Grant:
+    """Noted beside the trouble itself: a clock that is set must not make it happen again."""
+    refusals, failures = grant.refusals, grant.failures
+    return replace(
+        grant,
+        repair_tried_at=at,
+        refusals=refusals and replace(refusals, repaired=refusals.count),
+        failures=failures and replace(failures, repaired=True),
     )
 
 

@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     LOGGED_IN = "logged_in"
     LOGGED_OUT = "logged_out"
     CLIENT_RENEWED = "client_renewed"
+    CLIENT_CONFIGURED = "client_configured"
     ENDPOINT_MOVED = "endpoint_moved"
     ENDED = "ended"
 
@@ -94,8 +95,10 @@ def line_of(before: Grant, event: GrantEvent, after: Grant, now: datetime) -> Le
             run = after.failures
             failure = run.failure if run else RefreshFailure(FailureKind.UNKNOWN, "")
             return _attempt_line(before, attempt_id, Outcome.TAKEN_OVER, now, failure=failure)
-        case ClientRenewed() | ClientConfigured():
+        case ClientRenewed():
             return _change(after, Outcome.CLIENT_RENEWED, now, after.client.client_id)
+        case ClientConfigured():
+            return _change(after, Outcome.CLIENT_CONFIGURED, now, after.client.client_id)
         case EndpointMoved():
             return _change(after, Outcome.ENDPOINT_MOVED, now, after.token_endpoint)
         case EndTold(ending) if before.told_generation != before.generation:

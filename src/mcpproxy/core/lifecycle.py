@@ -16,7 +16,6 @@ from mcpproxy.core.model import (
     GrantType,
     RefreshCause,
     RefreshFailure,
-    Refusals,
     RegistrationSource,
     Verdict,
 )
@@ -146,9 +145,7 @@ def repairs_client(grant: Grant) -> bool:
     refusals, ours = grant.refusals, grant.client.source is RegistrationSource.DYNAMIC
     if refusals is None or not ours or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
         return False
-    tried_at = grant.repair_tried_at
-    before = tried_at is None or tried_at < refusals.first_at
-    untested = before or (tried_at is not None and tried_at >= refusals.begun_at)
+    untested = refusals.repaired in (0, refusals.count)
     in_time = refusals.count < MAX_REFUSALS and untested
     return in_time and refusals.failure.code in CLIENT_ERRORS
 
@@ -190,8 +187,11 @@ def _due(
     refusals = grant.refusals
     if refusals is not None:
         if refusals.count >= MAX_REFUSALS:
-            return _next_application(grant, refusals, policy)
-        if refusals.count == 1 or repairs_client(grant):
+            if grant.grant_type is not GrantType.CLIENT_CREDENTIALS:
+                return None
+            # Whoever looks after the provider may allow these credentials again.
+            at, cause = refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
+        elif refusals.count == 1 or repairs_client(grant):
             at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
         else:
             at, cause = refusals.first_at + policy.probe_after, RefreshCause.PROBE
@@ -225,17 +225,6 @@ def scheduled(grant: Grant, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime:
     if tokens.refresh_expires_at is not None and tokens.refresh_expires_at > tokens.issued_at:
         at = min(at, tokens.issued_at + (tokens.refresh_expires_at - tokens.issued_at) / 2)
     return min(at, tokens.issued_at + keep_alive(grant.issuer, policy))
-
-
-def _next_application(
-    grant: Grant, refusals: Refusals, policy: RefreshPolicy
-) -> tuple[datetime, RefreshCause] | None:
-    """A refused login waits for its person; refused credentials may be allowed again by whoever
-    looks after the provider, so they are offered once an hour.
-    """
-    if grant.grant_type is not GrantType.CLIENT_CREDENTIALS:
-        return None
-    return refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
 
 
 def _retry_at(

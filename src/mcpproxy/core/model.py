@@ -254,7 +254,7 @@ class FailureRun:
     """The failures since the last success, the refusals apart.
 
     `window_open`: the answer of an attempt after a long pause was lost, and its provider may
-    repeat it to who asks again soon.
+    repeat it to who asks again soon. `repaired`: the endpoint was looked after since.
     """
 
     count: int
@@ -262,16 +262,20 @@ class FailureRun:
     begun_at: datetime
     failure: RefreshFailure
     window_open: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """The provider's refusals of the present refresh token, and what it said."""
+    """The provider's refusals of the present refresh token, and what it said. `repaired` is the
+    count at which the client was looked after; 0: it was not.
+    """
 
     count: int
     first_at: datetime
     begun_at: datetime
     failure: RefreshFailure
+    repaired: int = 0
 
 
 class Verdict(StrEnum):

@@ -13,6 +13,10 @@ from mcpproxy.core.model import TokenSet
 RETRY_BACKOFF_BASE: Final = timedelta(seconds=10)
 MAX_RETRY_BACKOFF: Final = timedelta(minutes=5)
 
+MIN_PACE: Final = 0.01
+MAX_PACE: Final = 1000.0
+MAX_AT_ONCE: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class RefreshPolicy:
@@ -48,10 +52,14 @@ class RefreshPolicy:
             raise ValueError("backoff_cap must not be less than backoff_base")
         if not 0 < self.refresh_fraction < 1:
             raise ValueError("refresh_fraction must lie between 0 and 1")
-        if self.keep_alive <= timedelta(0) or self.pace <= 0:
-            raise ValueError("keep_alive and pace must be more than 0")
-        if self.burst < 1 or self.in_flight < 1:
-            raise ValueError("burst and in_flight must be 1 or more")
+        if self.keep_alive <= timedelta(0):
+            raise ValueError("keep_alive must be more than 0 s")
+        if not MIN_PACE <= self.pace <= MAX_PACE:
+            raise ValueError(
+                f"pace must lie between {MIN_PACE:g} and {MAX_PACE:g} attempts a second"
+            )
+        if not (1 <= self.burst <= MAX_AT_ONCE and 1 <= self.in_flight <= MAX_AT_ONCE):
+            raise ValueError(f"burst and in_flight must lie between 1 and {MAX_AT_ONCE}")
         if self.connect_timeout + self.answer_timeout >= self.lease_ttl:
             raise ValueError("an attempt must fit inside its lease: connect + answer < lease_ttl")
 

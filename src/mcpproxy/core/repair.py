@@ -34,14 +34,12 @@ def repair_due(grant: Grant, now: datetime) -> Repair | None:
     refusals, failures, client = grant.refusals, grant.failures, grant.client
     ours = client.source is RegistrationSource.DYNAMIC
     if refusals is not None:
-        began = tried_at is not None and tried_at >= refusals.first_at
         # A refresh token belongs to its client: one stray refusal is no reason to give that up.
         refused = refusals.count > 1 and refusals.failure.code in CLIENT_ERRORS
-        return Repair.CLIENT if refused and ours and not began else None
-    if tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER:
-        return None
+        return Repair.CLIENT if refused and ours and refusals.repaired == 0 else None
+    lately = tried_at is not None and now - tried_at < AGAIN_AFTER
     if failures is not None and failures.failure.status in GONE:
-        return Repair.ENDPOINT
+        return None if failures.repaired and lately else Repair.ENDPOINT
     expires_at = client.secret_expires_at
     expires = expires_at is not None and now >= expires_at - RENEW_BEFORE
-    return Repair.CLIENT if expires and ours and client.registration_uri else None
+    return Repair.CLIENT if expires and ours and client.registration_uri and not lately else None

@@ -165,8 +165,9 @@ def by_machine(upstream: Upstream) -> bool:
 
 
 def is_wanted(upstream: Upstream) -> bool:
-    """Whether a grant is to be made for it without being asked."""
-    usable = upstream.enabled and upstream.url is not None and upstream.problem is None
+    """Whether a grant is to be made for it without being asked: not before it is approved."""
+    approved = upstream.enabled and not upstream.quarantined
+    usable = approved and upstream.url is not None and upstream.problem is None
     return usable and by_machine(upstream)
 
 

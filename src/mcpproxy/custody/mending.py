@@ -40,6 +40,8 @@ def client_configured(grant: Grant, upstream: Upstream) -> ClientRegistration | 
     is nothing to change, or another client is configured: that one serves the next login.
     """
     config, client = upstream.oauth, grant.client
+    if upstream.problem is not None:
+        return None  # a reference that stands for nothing is no new secret
     if config is None or client.source is not RegistrationSource.CONFIGURED:
         return None
     if config.client_id != client.client_id or grant.grant_type is GrantType.CLIENT_CREDENTIALS:

@@ -32,7 +32,9 @@ USUAL_INTERVAL: Final = timedelta(seconds=5)
 SLOWER: Final = timedelta(seconds=5)
 """RFC 8628 sections 3.2 and 3.5: the pause between two polls, and what `slow_down` adds to it."""
 
-MAX_INTERVAL: Final = timedelta(minutes=1)
+MAX_INTERVAL: Final = timedelta(minutes=5)
+PASSING: Final = frozenset({"server_error", "temporarily_unavailable"})
+"""The provider's own trouble, said in the form of an answer."""
 """A person who is done should not wait for longer than this to be told so."""
 
 USUAL_LIFE: Final = timedelta(minutes=10)
@@ -109,6 +111,8 @@ def read_poll(reply: HttpReply | NoReply, interval: timedelta, now: datetime) ->
         case TokenSet():
             return None
         case ErrorWord(said="authorization_pending"):
+            return _wait(interval)
+        case ErrorWord(said=said) if said in PASSING:
             return _wait(interval)
         case ErrorWord():
             return None

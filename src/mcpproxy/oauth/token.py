@@ -67,13 +67,16 @@ def refresh_request(grant: Grant, refresh_token: Secret, *, proof: Proof = NO_PR
 
 
 def credentials_request(grant: Grant, *, proof: Proof = NO_PROOF) -> HttpRequest:
-    """Ask for a token in the client's own name (RFC 6749 section 4.4.2)."""
+    """Ask for a token in the client's own name (RFC 6749 section 4.4.2). No code was exchanged at
+    this endpoint before, so where it may be is looked at each time.
+    """
     form = {"grant_type": "client_credentials"}
     if grant.resource and grant.variant is not Variant.NO_RESOURCE:
         form["resource"] = grant.resource
     if grant.scope:
         form["scope"] = grant.scope
-    return client_request(grant.token_endpoint, grant.client, form, proof=proof)
+    url = grant.token_endpoint
+    return client_request(url, grant.client, form, proof=proof, on_behalf_of=grant.server_url)
 
 
 def code_request(login: PendingLogin, code: str, *, proof: Proof = NO_PROOF) -> HttpRequest:

@@ -131,6 +131,8 @@ class RefreshLog:
         match line.outcome:
             case Outcome.CLIENT_RENEWED:
                 log.info("OAuth client registered anew", client=line.detail)
+            case Outcome.CLIENT_CONFIGURED:
+                log.info("OAuth client configured anew", client=line.detail)
             case Outcome.ENDPOINT_MOVED:
                 log.info("OAuth token endpoint moved", endpoint=line.detail)
             case _:

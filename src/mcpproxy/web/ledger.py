@@ -122,6 +122,8 @@ def _what(line: LedgerLine) -> str:
             return "Logged out."
         case Outcome.CLIENT_RENEWED:
             return f"Registered anew at the provider, as client {line.detail}."
+        case Outcome.CLIENT_CONFIGURED:
+            return f"Given another secret or key in the configuration, for client {line.detail}."
         case Outcome.ENDPOINT_MOVED:
             return f"The provider's token endpoint is {line.detail} now."
         case Outcome.ENDED:
