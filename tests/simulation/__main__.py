@@ -1,25 +1,34 @@
 """The long run: `python -m tests.simulation --seed N --years Y --engine memory|sqlite`.
 
-Seeds N, N+1 … are run one after the other until their token-years (one login kept for one year)
-are reached. Ends with 1 if anything was found; a seed that found something belongs in the suite.
+Seeds N, N+1 … are run on all cores until their token-years (one login kept for one year) are
+reached. What was done is kept in test-results/sim, and the next run goes on from there. Ends with
+1 if anything was found; a seed that found something belongs in the suite.
 """
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.simulation.engines import Engine, MemoryEngine, SqliteEngine
-from tests.simulation.faults import Fault
 from tests.simulation.loop import run_virtually
-from tests.simulation.run import Outcome, simulate
-from tests.simulation.settings import ON_DISK
+from tests.simulation.progress import Progress, load
+from tests.simulation.run import Outcome, Setting, simulate
+from tests.simulation.settings import HOSTS, ON_DISK, YEARS, YEARS_ON_DISK
 
 SHARED_MEMORY = Path("/dev/shm")
+
+WORLDS: dict[str, tuple[Setting, ...]] = {
+    "memory": (Setting(), YEARS, HOSTS, YEARS, YEARS, YEARS),
+    "sqlite": (ON_DISK, YEARS_ON_DISK),
+}
+"""By turns: a seed says which."""
 
 
 @contextmanager
@@ -34,8 +43,9 @@ def an_engine(name: str) -> Iterator[Engine]:
 
 
 def run_seed(engine: str, seed: int, refreshes: int) -> Outcome:
-    setting = ON_DISK if engine == "sqlite" else None
+    worlds = WORLDS[engine]
     with an_engine(engine) as opened:
+        setting = worlds[seed % len(worlds)]
         return run_virtually(simulate(seed, opened, refreshes=refreshes, setting=setting))
 
 
@@ -43,39 +53,57 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default 1)")
     parser.add_argument("--years", type=float, default=1.0, help="token-years (default 1)")
-    parser.add_argument("--engine", choices=("memory", "sqlite"), default="memory")
+    parser.add_argument("--engine", choices=tuple(WORLDS), default="memory")
     parser.add_argument("--refreshes", type=int, default=4000, help="refreshes a seed")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--hash-only", action="store_true", help="one seed; print its trace's hash")
     options = parser.parse_args(arguments)
     if options.hash_only:
         print(run_seed(options.engine, options.seed, options.refreshes).trace_hash)
         return 0
-    outcomes: list[Outcome] = []
-    began = time.monotonic()
-    while sum(outcome.token_years for outcome in outcomes) < options.years:
-        seed = options.seed + len(outcomes)
-        outcome = run_seed(options.engine, seed, options.refreshes)
-        outcomes.append(outcome)
-        years = sum(each.token_years for each in outcomes)
-        print(f"{time.monotonic() - began:7.0f}s {years:8.2f} token-years  {outcome}", flush=True)
-    return summarize(outcomes)
+    progress = load(options.engine, options.seed)
+    if progress.done:
+        print(f"{len(progress.done)} seeds were run before, {progress.token_years:.2f} token-years")
+    until = time.monotonic() + options.minutes * 60
+    run_all(progress, options.years, options.refreshes, options.cores, until)
+    return summarize(progress)
 
 
-def summarize(outcomes: list[Outcome]) -> int:
+def run_all(progress: Progress, years: float, refreshes: int, cores: int, until: float) -> None:
+    """Seeds on all cores until the years are reached or the time is up; each is kept at once."""
+    waiting, began = progress.next_seeds(), time.monotonic()
+    context = multiprocessing.get_context("spawn")
+    running: set[Future[Outcome]] = set()
+    with ProcessPoolExecutor(cores, mp_context=context) as pool:
+        while True:
+            wanted = progress.token_years < years and time.monotonic() < until
+            while wanted and len(running) < cores:
+                seed = waiting.pop(0)
+                waiting = waiting or [seed + 1]
+                running.add(pool.submit(run_seed, progress.engine, seed, refreshes))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for outcome in (future.result() for future in done):
+                progress.add(outcome)
+                progress.save()
+                spent, reached = time.monotonic() - began, progress.token_years
+                print(f"{spent:7.0f}s {reached:9.2f} token-years  {outcome}", flush=True)
+
+
+def summarize(progress: Progress) -> int:
     """Print what was seen; 1 if anything was found."""
-    faults: Counter[Fault] = Counter()
-    for outcome in outcomes:
-        faults.update(outcome.faults)
-    refreshes = sum(outcome.refreshes for outcome in outcomes)
-    found = [outcome for outcome in outcomes if outcome.violations]
-    print(f"\nrefreshes        {refreshes}")
-    print(f"token-years      {sum(outcome.token_years for outcome in outcomes):.2f}")
-    print(f"faults           {sum(faults.values())}")
-    for fault, count in faults.most_common():
-        print(f"  {count:6} {fault}")
-    print(f"lost in transit  {sum(outcome.in_transit for outcome in outcomes)}")
-    print(f"seeds that found something: {[outcome.seed for outcome in found] or 'none'}")
-    return 1 if found else 0
+    print(f"\nseeds            {len(progress.done)}, from {progress.first_seed}")
+    print(f"refreshes        {progress.refreshes}")
+    print(f"token-years      {progress.token_years:.2f}")
+    print(f"faults           {sum(progress.faults.values())}")
+    for fault, count in sorted(progress.faults.items(), key=lambda pair: -pair[1]):
+        print(f"  {count:7} {fault.lower().replace('_', ' ')}")
+    print(f"lost in transit  {progress.in_transit}")
+    print(f"kept in          {progress.path}")
+    print(f"seeds that found something: {', '.join(progress.failed) or 'none'}")
+    return 1 if progress.failed else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ class SimClock:
         self._loop = loop
         self._booted = booted
         self._slept = 0.0
-        self._dozed = 0.0
         self._offset = skew
 
     def now(self) -> datetime:
@@ -33,7 +32,7 @@ class SimClock:
         return timedelta(seconds=self.seconds() + self._booted)
 
     def suspended(self) -> timedelta:
-        return timedelta(seconds=self._slept + self._dozed)
+        return timedelta(seconds=self._slept)
 
     def seconds(self) -> float:
         """Seconds since the simulation began, as the simulator counts them."""
@@ -42,10 +41,6 @@ class SimClock:
     def sleep(self, span: timedelta) -> None:
         """Every lid was closed for so long: time went on, no timer did."""
         self._slept += span.total_seconds()
-
-    def doze(self, span: timedelta) -> None:
-        """This machine alone slept for so long, while virtual time went on elsewhere."""
-        self._dozed += span.total_seconds()
 
     def offset(self) -> float:
         """What the wall clock is wrong by, in seconds."""

@@ -57,15 +57,11 @@ class MemoryEngine:
     async def open(self, world: "World", process: Process | None) -> Vault:
         holder = process.holder if process else JUDGE
         clock = process.host.clock if process else world.clock
-
-        def is_alive(other: Holder) -> bool:
-            return world.is_alive(other, seen_from=holder)
-
         if len(world.hosts) == 1:
-            lease: Lease = MemoryLease(self.shared, clock, holder=holder, is_alive=is_alive)
+            lease: Lease = MemoryLease(self.shared, clock, holder=holder, is_alive=world.is_alive)
         else:
             lease = ServerLease(
-                MemoryLease(self.shared, world.clock, holder=holder, is_alive=is_alive), clock
+                MemoryLease(self.shared, world.clock, holder=holder, is_alive=world.is_alive), clock
             )
         return Vault(MemoryStore(self.shared), lease)
 
@@ -135,7 +131,7 @@ class SqliteEngine:
             keys=StaticKey(),
             clock=process.host.clock if process else world.clock,
             holder=holder,
-            is_alive=lambda other: world.is_alive(other, seen_from=holder),
+            is_alive=world.is_alive,
             runner=InlineRunner,
             connect=connect,
         )

@@ -128,7 +128,8 @@ class Issue:
 class Family:
     """One login at the provider. `ended` says why it is over; None while it lives.
 
-    `client_id` is the client that it belongs to; None: nobody asked. `copied` says that more than one vault holds its tokens: then whoever comes second loses.
+    `client_id` is the client that it belongs to; None: nobody asked. `copied` says that more than
+    one vault holds its tokens: then whoever comes second loses.
     """
 
     login: Login

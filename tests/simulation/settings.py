@@ -6,9 +6,34 @@ from typing import Any, Final
 from tests.simulation.faults import HOURS, Fault, FaultRates
 from tests.simulation.provider import Rotation
 from tests.simulation.run import Setting
+from tests.simulation.world import Machines
+
+HOUR: Final = 3600.0
+YEAR: Final = 365 * 24 * HOUR
 
 ON_DISK: Final = Setting(logins=5, lives=(300.0, 3600.0))
 """Fewer logins: each re-read of a vault on disk opens every one of them."""
+
+HOSTS: Final = Setting(
+    processes=4,
+    machines=Machines(hosts=3, skew=2.0),
+    rates=FaultRates(hours={k: v for k, v in HOURS.items() if k is not Fault.SUSPEND}),
+)
+"""Three machines, each with a boot and clocks of its own, at one store. Machines that serve others
+together do not sleep; a process that stands still for minutes is among their troubles.
+"""
+
+YEARS: Final = Setting(
+    logins=60,
+    machines=Machines(tick=HOUR),
+    calls=(0.25 * HOUR, 4 * HOUR),
+    lives=(300.0, YEAR),
+    bend=0.2,
+    rates=FaultRates(hours={fault: hours * 40 for fault, hours in HOURS.items()}),
+)
+"""Logins of every life from five minutes to a year, kept for months; most live long."""
+
+YEARS_ON_DISK: Final = replace(YEARS, logins=12)
 
 BUSY: Final = Setting(
     logins=6,

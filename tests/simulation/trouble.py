@@ -11,7 +11,6 @@ from mcpproxy.core.model import Grant
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
-    from tests.simulation.host import Host
     from tests.simulation.wire import Flight
     from tests.simulation.world import World
 
@@ -130,28 +129,12 @@ class Trouble:
     def _suspend(self, seconds: float) -> None:
         """The lid is closed: time goes on, nothing of ours does, connections break."""
         world = self._world
-        host = world.random.choice(world.hosts)
-        world.trace(f"host-{host.number}", "SUSPEND", detail=f"{seconds:.0f}")
+        world.trace("world", "SUSPEND", detail=f"{seconds:.0f}")
         for flight in world.flights:
-            if flight.process.host is host:
-                flight.cut()
-        if len(world.hosts) == 1:
-            world.provider.outlive()
-            world.clock.sleep(timedelta(seconds=seconds))
-        else:
-            self._doze(host, seconds)
+            flight.cut()
+        world.provider.outlive()
+        world.clock.sleep(timedelta(seconds=seconds))
         world.checks.woke()
-
-    def _doze(self, host: "Host", seconds: float) -> None:
-        """One machine of several stands still; what is in its hands comes too late."""
-        world = self._world
-        for process in world.processes:
-            if process.host is host:
-                process.pause(seconds)
-                for issue in process.on_the_way.values():
-                    issue.die_with_its_holder(float("inf"))
-        loop = asyncio.get_running_loop()
-        loop.call_later(seconds, host.clock.doze, timedelta(seconds=seconds))
 
     def _terminate(self) -> bool:
         """SIGTERM for one; not on a full disk, where what is in its hands could not be saved."""

@@ -262,6 +262,8 @@ class Truth:
         """Whoever wrote the verdict shows it by now, in the provider's own words."""
         world, server = self._world, grant.server
         durable = world.durable[server]
+        if world.provider.family(server).copied:
+            return  # who knew what is gone from the vault may doubt the vault for a minute
         still = durable.login_id == grant.login_id and durable.refusals == grant.refusals
         here = process.alive and not process.stopping and not process.is_paused()
         known = process.manager.grant(server) if here else None

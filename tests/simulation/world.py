@@ -170,12 +170,10 @@ class World:
         """The processes that a caller can reach now."""
         return [p for p in self.processes if p.is_ready() and not p.is_paused()]
 
-    def is_alive(self, holder: Holder, *, seen_from: Holder) -> bool:
-        """What the operating system says of the process that took a lease; of another machine's
-        it knows nothing.
+    def is_alive(self, holder: Holder) -> bool:
+        """Whether the process that took a lease is there: the operating system knows, and a
+        database server sees the connection of a dead one break.
         """
-        if holder.boot_id != seen_from.boot_id:
-            return True
         return any(process.name == holder.instance for process in self.processes)
 
     async def _spawn(self) -> None:
