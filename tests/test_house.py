@@ -27,6 +27,7 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "oauth/management.py": "the token with which a client manages its registration",
     "oauth/revocation.py": "the token that is given back",
     "oauth/token.py": "the form that is sent to the token endpoint",
+    "observability/known_secrets.py": "the lines of a key, to be recognised one by one",
     "gateway/bearer.py": "the Authorization header and configured headers",
     "gateway/scrub.py": "takes the secrets of an upstream out of what is shown of it",
     "gateway/transports/outbound.py": "the outbound proxy's URL may hold a password",

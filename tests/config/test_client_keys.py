@@ -99,6 +99,29 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert found.problem == f"oauth.private_key_file: {path}: No such file or directory"
 
 
+BARE = "".join(KEY.splitlines()[1:-1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [KEY, KEY.replace("\n", "\\n"), KEY.replace("\n", " "), BARE, f"secret/{'x' * 256}"],
+    ids=["lines", "escaped", "one line", "bare", "too long"],
+)
+@pytest.mark.parametrize("way", ["file", "environment"])
+def test_a_key_in_the_place_of_its_path_is_not_shown(tmp_path: Path, text: str, way: str) -> None:
+    written = text if way == "file" else "${env:KEY}"
+    found = upstream(tmp_path, {"KEY": text}, client_id="c", private_key_file=written)
+    assert found.problem == (
+        "oauth.private_key_file: this is the key itself: put it into `oauth.private_key`"
+    )
+
+
+@pytest.mark.parametrize("key", ["signing_alg", "grant_type", "assertion_audience"])
+def test_a_key_in_the_place_of_a_word_is_not_shown(tmp_path: Path, key: str) -> None:
+    line = problem(tmp_path, server(client_id="c", **{key: KEY}))
+    assert f"oauth.{key}: found a string (not shown); allowed: " in line
+
+
 def test_a_wrong_key_in_the_configuration_is_named_by_its_path_and_not_shown(
     tmp_path: Path,
 ) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from mcpproxy.core.model import Secret
+from mcpproxy.core.model import OAuthConfig, Secret, Upstream
+from mcpproxy.observability.known_secrets import configured_secrets
 from mcpproxy.observability.logs import LEVELS, LogFormat, LogSettings, configure_logging
 from mcpproxy.observability.redaction import MAX_LEARNED, Redactor
+from tests.peers import machine
 
 OPAQUE = "canary0123456789abcdefABCDEF"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlY2FuYXJ5"
@@ -111,6 +113,26 @@ def test_a_private_key_is_redacted_whole_or_cut_off() -> None:
         assert shown.startswith("read [redacted]")
         assert "MHc" not in shown
     assert Redactor().text(f"{key} and more").endswith(" and more")
+
+
+def test_a_private_key_is_redacted_a_line_at_a_time_too() -> None:
+    key = machine.pem(machine.ec_key())
+    oauth = OAuthConfig(client_id="c", private_key=Secret(key))
+    redactor = Redactor()
+    redactor.learn(*configured_secrets(Upstream("one", url="https://one.example", oauth=oauth)))
+    for line in key.splitlines()[1:-1]:
+        assert redactor.text(f"stderr: {line}") == "stderr: [redacted]"
+
+
+def test_a_field_named_private_key_is_redacted_whatever_it_holds() -> None:
+    body = machine.pem(machine.ec_key()).splitlines()[1]
+    assert Redactor().field("private_key", body[:20]) == "[redacted]"
+    assert body not in Redactor().text(f'{{"private_key": "{body}"}}')
+    for words in (
+        "oauth.private_key: this is no key",
+        "private_key_file: /keys/of-the-reports.pem",
+    ):
+        assert Redactor().text(words) == words
 
 
 def test_an_empty_value_is_nowhere() -> None:

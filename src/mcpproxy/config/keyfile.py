@@ -4,6 +4,7 @@ Law: what is wrong with it is said with its path and never with its text; whethe
 provider is seen when it signs.
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,24 @@ MAX_KEY: Final = 64 * 1024
 
 BEGIN: Final = "-----BEGIN "
 PRIVATE: Final = "PRIVATE KEY-----"
+
+MAX_PATH: Final = 4096
+MAX_NAME: Final = 255
+"""Linux's PATH_MAX and NAME_MAX; other systems allow no more."""
+
+_BARE_KEY: Final = re.compile(r"\s*M[A-Za-z0-9+/=\s]{60,}")
+"""What stands between the first and the last line of a PEM text: DER, which begins so."""
+
+
+def key_path(text: str, base: Path) -> Path:
+    """Where a key file is. Raises ValueError, without the text, when that is a key itself."""
+    too_long = len(text) > MAX_PATH or any(len(name) > MAX_NAME for name in text.split("/"))
+    if too_long or "-----" in text or "\n" in text or _BARE_KEY.fullmatch(text):
+        raise ValueError("this is the key itself: put it into `oauth.private_key`")
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text}: there is no such home directory") from None
 
 
 def read_key(path: Path) -> str:

@@ -14,8 +14,23 @@ from mcpproxy.config.schema import KNOWN_WITHOUT_EFFECT
 from mcpproxy.core.text import escape_unsafe
 
 _SECRET_KEYS: Final = frozenset(
-    {"api_key", "client_secret", "database_url", "env", "headers", "proxy", "args", "url"}
+    {
+        "api_key",
+        "client_secret",
+        "private_key",
+        "private_key_file",
+        "database_url",
+        "env",
+        "headers",
+        "proxy",
+        "args",
+        "url",
+    }
 )
+_LONGEST_WORD: Final = 32
+"""Where one of a few words is wanted, what is longer is none that was misspelt: it may be
+anything, a key that slipped by a line too."""
+
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 _WANTED: Final[Mapping[str, str]] = {
@@ -80,7 +95,8 @@ def _found(details: ErrorDetails) -> str:
         return "found an array"
     if value is None:
         return "found null"
-    if _SECRET_KEYS.intersection(map(str, details["loc"])):
+    misplaced = details["type"] == "literal_error" and len(str(value)) > _LONGEST_WORD
+    if misplaced or _SECRET_KEYS.intersection(map(str, details["loc"])):
         return f"found a {'string' if isinstance(value, str) else 'number'} (not shown)"
     text = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
     return f"found {text if len(text) <= 80 else text[:77] + '...'}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mcpproxy.config import rules
-from mcpproxy.config.keyfile import check_key, read_key
+from mcpproxy.config.keyfile import check_key, key_path, read_key
 from mcpproxy.config.references import is_unresolved
 from mcpproxy.config.schema import OAuthModel, ServerModel
 from mcpproxy.core.model import (
@@ -88,7 +88,7 @@ def _private_key(oauth: OAuthModel, base: Path) -> tuple[Secret | None, str | No
     try:
         if oauth.private_key_file and not is_unresolved(oauth.private_key_file):
             where = "oauth.private_key_file"
-            return Secret(read_key(base / Path(oauth.private_key_file).expanduser())), None
+            return Secret(read_key(key_path(oauth.private_key_file, base))), None
         if oauth.private_key and not is_unresolved(oauth.private_key):
             where = "oauth.private_key"
             return Secret(check_key(oauth.private_key)), None

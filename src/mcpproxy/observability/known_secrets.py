@@ -10,9 +10,9 @@ def configured_secrets(upstream: Upstream) -> Iterator[Secret]:
     yield from upstream.headers.values()
     yield from upstream.env.values()
     if upstream.oauth is not None:
-        for secret in (upstream.oauth.client_secret, upstream.oauth.private_key):
-            if secret is not None:
-                yield secret
+        if upstream.oauth.client_secret is not None:
+            yield upstream.oauth.client_secret
+        yield from _key_lines(upstream.oauth.private_key)
 
 
 def grant_secrets(grant: Grant) -> Iterator[Secret]:
@@ -22,7 +22,14 @@ def grant_secrets(grant: Grant) -> Iterator[Secret]:
         grant.tokens.refresh_token,
         grant.client.client_secret,
         grant.client.registration_token,
-        grant.client.private_key,
     ):
         if secret is not None:
             yield secret
+    yield from _key_lines(grant.client.private_key)
+
+
+def _key_lines(key: Secret | None) -> Iterator[Secret]:
+    """A key in PEM form is written a line at a time, and a log has it a line at a time."""
+    for line in key.reveal().splitlines() if key else ():
+        if "-----" not in line:
+            yield Secret(line.strip())

@@ -21,9 +21,14 @@ _NAMES: Final = (
     r"registration_access_token|api[_-]?key|x-api-key|password|passwd|secret|authorization|"
     r"proxy-authorization|cookie|set-cookie"
 )
-_SECRET_KEYS: Final = re.compile(rf"(?i)(?:.*[_-])?(?:{_NAMES}|token)")
+_SECRET_KEYS: Final = re.compile(rf"(?i)(?:.*[_-])?(?:{_NAMES}|private_key|token)")
 _PATTERNS: Final = (
     (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|$)"), REDACTED),
+    # Longer than the first word of what is wrong with one.
+    (
+        re.compile(r"""(?i)(\bprivate_key["']?\s*[=:]\s*["']?)[^\s"'&,;}\]]{16,}"""),
+        rf"\1{REDACTED}",
+    ),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {REDACTED}"),
     (
         re.compile(
