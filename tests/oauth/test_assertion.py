@@ -114,3 +114,11 @@ def test_a_key_that_cannot_sign_says_why_and_shows_nothing_of_itself(
     with pytest.raises(KeyUnusable, match=because) as caught:
         signing_key(Secret(pem), alg)
     assert not any(line and line in str(caught.value) for line in pem.splitlines()[1:])
+
+
+def test_a_key_is_read_once_however_often_it_signs() -> None:
+    first, _ = signing_key(Secret(machine.pem(RSA)), "RS256")
+    again, _ = signing_key(Secret(machine.pem(RSA)), "PS256")
+    other, _ = signing_key(Secret(machine.pem(EC)), None)
+    assert again is first
+    assert other is not first
