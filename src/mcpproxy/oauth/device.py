@@ -33,9 +33,10 @@ SLOWER: Final = timedelta(seconds=5)
 """RFC 8628 sections 3.2 and 3.5: the pause between two polls, and what `slow_down` adds to it."""
 
 MAX_INTERVAL: Final = timedelta(minutes=5)
+"""A person who is done should not wait for longer than this to be told so."""
+
 PASSING: Final = frozenset({"server_error", "temporarily_unavailable"})
 """The provider's own trouble, said in the form of an answer."""
-"""A person who is done should not wait for longer than this to be told so."""
 
 USUAL_LIFE: Final = timedelta(minutes=10)
 MAX_LIFE: Final = timedelta(minutes=30)
