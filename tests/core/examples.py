@@ -232,6 +232,13 @@ EXAMPLES: Final = {
         f"The server refused an access token that should be good; it is offered again at {AT_10}",
         "view_logs",
     ),
+    "refresh_held": Example(
+        replace(of(tokens=DEAD), held_until=NOW + 40 * SECOND),
+        "Refresh in 40s: provider asked to wait",
+        "The provider asked to wait, after a refresh of another login; this one follows at "
+        "2026-01-12T14:00:40Z",
+        "view_logs",
+    ),
     "refreshing": Example(
         of(tokens=DEAD),
         "Refreshing the token now",

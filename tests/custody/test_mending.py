@@ -64,7 +64,7 @@ async def test_a_forgotten_client_is_registered_anew_and_the_login_lives_on() ->
         bench.endpoint.replies = [FORGOTTEN, FORGOTTEN, tokens_reply(2)]
         bench.store(age=0.9 * HOUR)
         await bench.start()
-        await until(lambda: bench.stored.generation == 2)
+        await until(lambda: bench.stored.generation == 2, within=120)
         assert bench.endpoint.clients == ["client-1", "client-1", "client-2"]
         assert bench.endpoint.presented == ["refresh-1"] * 3
         assert bench.stored.client.client_id == "client-2"
@@ -109,7 +109,7 @@ async def test_a_process_that_dies_while_it_renews_leaves_no_second_try() -> Non
         bench.endpoint.replies = [FORGOTTEN]
         bench.store(age=0.9 * HOUR)
         first = await bench.start("p1")
-        await until(lambda: dying.renewals)
+        await until(lambda: dying.renewals, within=120)
         for entry in first._entries.values():
             assert entry.refresh is not None
             entry.refresh.cancel()

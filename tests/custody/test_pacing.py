@@ -69,13 +69,13 @@ def test_one_issuer_is_asked_at_its_pace_and_another_beside_it() -> None:
     assert begun == [f"server-{n}" for n in range(1, 11)]
 
 
-def test_who_is_waited_for_goes_first_whenever_the_caller_comes() -> None:
+def test_who_is_waited_for_goes_first_but_for_a_window_that_closes() -> None:
     pacer, clock = Pacer(POLICY), Stopwatch()
     offer_many(pacer, 50)
     pacer.offer("server-40", ISSUER, Urgency.CALLER_WAITS)
     pacer.offer("server-30", ISSUER, Urgency.WINDOW_CLOSING)
     begun = pass_through(pacer, clock, SECOND)
-    assert begun[:3] == ["server-40", "server-30", "server-0"]
+    assert begun[:3] == ["server-30", "server-40", "server-0"]
     assert begun.count("server-40") == 1
 
 
@@ -144,3 +144,23 @@ def test_a_few_that_wake_together_are_not_held_back_until_somebody_complains() -
     pacer.finished(first[0], ISSUER, a_grant(), answer, clock)
     clock.at += 2 * SECOND
     assert len(pacer.ready(clock.at)) == 1
+
+
+def test_a_lost_answer_is_asked_for_again_past_a_shut_lane() -> None:
+    pacer, clock = Pacer(POLICY), Stopwatch()
+    pacer.offer("first", ISSUER, Urgency.EXPIRED)
+    pacer.ready(clock.at)
+    answer = tried(a_grant(), status=429, wait=timedelta(minutes=10))
+    pacer.finished("first", ISSUER, a_grant(), answer, clock)
+    assert pacer.shut_until(ISSUER) == timedelta(minutes=10)
+    clock.at += 5 * SECOND
+    pacer.offer("waited for", ISSUER, Urgency.CALLER_WAITS)
+    pacer.offer("lost its answer", ISSUER, Urgency.WINDOW_CLOSING)
+    pacer.offer("lost one too", ISSUER, Urgency.WINDOW_CLOSING)
+    assert pacer.next_at() <= clock.at
+    assert pacer.ready(clock.at) == ["lost its answer"]
+    assert pacer.next_at() == clock.at + SECOND
+    clock.at += SECOND
+    assert pacer.ready(clock.at) == ["lost one too"]
+    clock.at += SECOND
+    assert pacer.ready(clock.at) == []

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mcpproxy.core.errors import RefreshPending, StoreTrouble
+from mcpproxy.core.health import Snapshot, assess
 from mcpproxy.core.http import HttpReply
 from mcpproxy.core.model import Phase, Secret
 from mcpproxy.core.notices import (
@@ -283,3 +284,38 @@ async def test_a_new_process_keeps_the_least_interval_though_the_clock_was_set_b
         await bench.start("p2")
         await until(lambda: len(moments) == 2)
         assert moments[1] - moments[0] >= 10 * SECOND
+
+
+@virtually
+async def test_a_refresh_that_was_asked_for_is_not_repeated_when_the_clock_goes_back() -> None:
+    async with Bench() as bench:
+        bench.store()
+        manager = await bench.start()
+        await asyncio.sleep(20)
+        await manager.refresh_now(NAME)
+        bench.clock.step(-HOUR)
+        await asyncio.sleep(1800)
+        assert len(bench.endpoint.presented) <= 3
+
+
+@virtually
+async def test_who_waits_behind_another_logins_429_is_told_until_when() -> None:
+    async with Bench() as bench:
+        bench.store(age=2 * HOUR)
+        too_much = HttpReply(429, {"retry-after": "600"}, b"")
+        bench.endpoint.replies = [too_much]
+        manager = await bench.start()
+        await until(lambda: bench.stored.failures is not None)
+        other = replace(bench.stored, server="other", login_id="login-2", failures=None)
+        bench.put(replace(other, last_begun_at=None))
+        await until(lambda: manager.grant("other"))
+        with pytest.raises(RefreshPending) as told:
+            await manager.token("other", SERVER_URL)
+        held_until = manager.held_until("other")
+        assert held_until is not None
+        assert told.value.retry_at == held_until
+        assert held_until - bench.clock.now() > timedelta(minutes=8)
+        health = assess(
+            Snapshot(grant=manager.grant("other"), held_until=held_until), bench.clock.now()
+        )
+        assert (health.cause, health.action) == ("refresh_held", "view_logs")

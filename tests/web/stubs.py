@@ -129,6 +129,9 @@ class World:
     def woken_at(self) -> datetime | None:
         return None
 
+    def held_until(self, server: str) -> datetime | None:
+        return None
+
     def damage(self, server: str) -> str | None:
         return None
 

@@ -249,6 +249,14 @@ CAUSES: Final = (
         Action.VIEW_LOGS,
     ),
     Cause(
+        "refresh_held",
+        Level.DEGRADED,
+        "Refresh in {in}: provider asked to wait",
+        "Token refresh pending",
+        "The provider asked to wait, after a refresh of another login; this one follows at {at}",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
         "refreshing",
         Level.DEGRADED,
         "Refreshing the token now",

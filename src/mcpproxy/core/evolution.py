@@ -111,8 +111,12 @@ def _issued(grant: Grant, event: TokensIssued) -> Grant:
             return replace(grant, attempt=attempt)
         spares = (event.tokens, *grant.spares)[:MAX_SPARES]
         return replace(grant, spares=spares, attempt=attempt)
+    repair_tried_at = grant.repair_tried_at
+    if repair_tried_at is not None and repair_tried_at > event.at:
+        repair_tried_at = None  # from before the clock was set back
     return replace(
         _with_tokens(grant, event.tokens),
+        repair_tried_at=repair_tried_at,
         refreshed_at=event.at,
         refresh_count=grant.refresh_count + 1,
         attempt=attempt,
@@ -195,7 +199,6 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
         begun_at=begun_at,
         failure=failure,
         window_open=unknown and after_a_pause,
-        repaired=past_run is not None and past_run.repaired,
     )
     return replace(
         grant, failures=failures, attempt=None, unanswered=grant.unanswered + int(unknown)
@@ -204,13 +207,9 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
 
 def _repairing(grant: Grant, at: datetime) -> Grant:
     """Noted beside the trouble itself: a clock that is set must not make it happen again."""
-    refusals, failures = grant.refusals, grant.failures
-    return replace(
-        grant,
-        repair_tried_at=at,
-        refusals=refusals and replace(refusals, repaired=refusals.count),
-        failures=failures and replace(failures, repaired=True),
-    )
+    refusals = grant.refusals
+    repaired = refusals and replace(refusals, repaired=refusals.count)
+    return replace(grant, repair_tried_at=at, refusals=repaired)
 
 
 def _opens_a_window(grant: Grant) -> bool:

@@ -80,6 +80,7 @@ class Snapshot:
     store_trouble: StoreTrouble | None = None
     woken_at: datetime | None = None
     damage: str | None = None
+    held_until: datetime | None = None
     seeding: Seeding | None = None
     logged_out_at: datetime | None = None
 
@@ -173,7 +174,7 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
         yield "credentials_fetching", Facts()
     connection = snapshot.connection
     if snapshot.grant is not None:
-        yield from _grant_names(snapshot.grant, now, policy, snapshot.woken_at)
+        yield from _grant_names(snapshot.grant, now, policy, snapshot)
         if connection.trouble is Trouble.LOGIN_NEEDED:
             # Said before these facts were there: whether a login is needed, the grant says.
             connection = Connection(ConnectionState.CONNECTING)
@@ -198,10 +199,11 @@ def _store_names(snapshot: Snapshot) -> Iterator[tuple[str, Facts]]:
 
 
 def _grant_names(
-    grant: Grant, now: datetime, policy: RefreshPolicy, woken_at: datetime | None
+    grant: Grant, now: datetime, policy: RefreshPolicy, snapshot: Snapshot
 ) -> Iterator[tuple[str, Facts]]:
-    step = plan(grant, now, policy, woken_at=woken_at)
-    next_at = step.at if isinstance(step, WaitUntil) else now
+    step = plan(grant, now, policy, woken_at=snapshot.woken_at)
+    held_until = snapshot.held_until if isinstance(step, RefreshNow) else None
+    next_at = step.at if isinstance(step, WaitUntil) else held_until or now
     ended = ending(grant, now)
     if ended is not None:
         yield _ENDING_CAUSE[ended.verdict], Facts(at=next_at, error=ended.evidence)
@@ -219,6 +221,8 @@ def _grant_names(
     if grant.rejected_at is not None and not isinstance(step, RefreshNow):
         again = offered_again_at(grant, grant.rejected_at, policy)
         yield "token_rejected", Facts(at=max(again, now))
+    if not alive and held_until is not None:
+        yield "refresh_held", Facts(at=held_until)
     if not alive:
         yield "refreshing", Facts()
     end = predicted_end(grant)

@@ -81,9 +81,12 @@ def line_of(before: Grant, event: GrantEvent, after: Grant, now: datetime) -> Le
                 return None
             outcome = Outcome.ISSUED if moved else Outcome.KEPT_AS_SPARE
             token = event.tokens.refresh_token or before.tokens.refresh_token
-            return _attempt_line(
+            line = _attempt_line(
                 before, attempt_id, outcome, now, new=token.fingerprint if token else ""
             )
+            return replace(line, generation=event.generation)
+        case RefreshFailed() | VariantLearned() | AttemptOrphaned() if not _is_open(before, event):
+            return None  # it was taken over, and has its line
         case RefreshFailed(attempt_id, failure):
             outcome = Outcome(failure.kind.value)
             return _attempt_line(before, attempt_id, outcome, now, failure=failure)
@@ -106,6 +109,10 @@ def line_of(before: Grant, event: GrantEvent, after: Grant, now: datetime) -> Le
             return replace(line, code=ending.verdict.value)
         case _:
             return None
+
+
+def _is_open(grant: Grant, event: RefreshFailed | VariantLearned | AttemptOrphaned) -> bool:
+    return grant.attempt is not None and grant.attempt.attempt_id == event.attempt_id
 
 
 def login_line(grant: Grant) -> LedgerLine:

@@ -38,6 +38,9 @@ refreshed is believed to be dead."""
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """Facts that lie further ahead than this were written before the clock was set back."""
 
+LEAST_REFRESH_LIFE: Final = timedelta(minutes=1)
+"""What a provider says of its refresh token's life makes nobody refresh more often."""
+
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
@@ -191,10 +194,11 @@ def _due(
                 return None
             # Whoever looks after the provider may allow these credentials again.
             at, cause = refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
-        elif refusals.count == 1 or repairs_client(grant):
+        elif refusals.count == 1:
             at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
         else:
-            at, cause = refusals.first_at + policy.probe_after, RefreshCause.PROBE
+            since = min(refusals.first_at, refusals.begun_at)  # the clock may have been set back
+            at, cause = since + policy.probe_after, RefreshCause.PROBE
         if refusals.begun_at > now + CLOCK_SLACK:
             at = now
         return (max(at, retry_at) if retry_at else at), cause
@@ -223,7 +227,8 @@ def scheduled(grant: Grant, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime:
     if tokens.refresh_token is None:
         return at
     if tokens.refresh_expires_at is not None and tokens.refresh_expires_at > tokens.issued_at:
-        at = min(at, tokens.issued_at + (tokens.refresh_expires_at - tokens.issued_at) / 2)
+        half = (tokens.refresh_expires_at - tokens.issued_at) / 2
+        at = min(at, tokens.issued_at + max(half, LEAST_REFRESH_LIFE))
     return min(at, tokens.issued_at + keep_alive(grant.issuer, policy))
 
 

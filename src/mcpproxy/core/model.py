@@ -254,7 +254,7 @@ class FailureRun:
     """The failures since the last success, the refusals apart.
 
     `window_open`: the answer of an attempt after a long pause was lost, and its provider may
-    repeat it to who asks again soon. `repaired`: the endpoint was looked after since.
+    repeat it to who asks again soon.
     """
 
     count: int
@@ -262,7 +262,6 @@ class FailureRun:
     begun_at: datetime
     failure: RefreshFailure
     window_open: bool = False
-    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

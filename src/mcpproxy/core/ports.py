@@ -242,6 +242,9 @@ class GrantFacts(Protocol):
 
     def woken_at(self) -> datetime | None: ...
 
+    def held_until(self, server: str) -> datetime | None:
+        """Until when its provider asked all of us to wait, if that moment lies ahead."""
+
     def store_trouble(self) -> StoreTrouble | None: ...
 
     def damage(self, server: str) -> str | None:

@@ -6,6 +6,7 @@ Law: a cache of the store and of `plan`, never a source of truth; losing it lose
 import asyncio
 from datetime import datetime, timedelta
 
+from mcpproxy.core.evolution import REPLAY_WINDOW
 from mcpproxy.core.lifecycle import Plan, RefreshNow, Rest, WaitUntil, ending, plan
 from mcpproxy.core.model import Grant, RefreshCause
 from mcpproxy.core.notices import LoginLost, RefreshScheduled, RetryScheduled
@@ -110,6 +111,8 @@ class Entry:
     ) -> Plan:
         """`plan` for these facts, with what was asked for and noticed here."""
         woken_at = self.reached_at or woken_at
+        if self.asked_at is not None and self.asked_at > now:
+            self.asked_at = None  # the clock was set back: it would be asked for again and again
         return plan(grant, now, policy, woken_at=woken_at, asked_at=self.asked_at)
 
     def look_at(self, step: Plan, now: datetime) -> datetime | None:
@@ -124,10 +127,12 @@ class Entry:
 
     def urgency(self, step: RefreshNow, now: datetime) -> Urgency:
         """How much somebody needs this refresh."""
+        run = self.grant.failures
+        lately = run is not None and now - run.begun_at <= REPLAY_WINDOW
+        if step.cause is RefreshCause.RECOVERY or (step.cause is RefreshCause.RESEND and lately):
+            return Urgency.WINDOW_CLOSING
         if self.waiting:
             return Urgency.CALLER_WAITS
-        if step.cause in (RefreshCause.RESEND, RefreshCause.RECOVERY):
-            return Urgency.WINDOW_CLOSING
         alive = is_alive(self.grant.tokens, now)
         return Urgency.AHEAD_OF_TIME if alive else Urgency.EXPIRED
 

@@ -34,11 +34,15 @@ def is_too_much(failure: RefreshFailure) -> bool:
     return asked_to_wait or failure.status == TOO_MANY_REQUESTS
 
 
-class Urgency(IntEnum):
-    """Who goes first."""
+RESCUE_SPACING: Final = timedelta(seconds=1)
+"""After the last attempt, before one goes past a lane that is not open."""
 
-    CALLER_WAITS = 0
-    WINDOW_CLOSING = 1
+
+class Urgency(IntEnum):
+    """Who goes first. A window that closes costs a login, a wait costs patience."""
+
+    WINDOW_CLOSING = 0
+    CALLER_WAITS = 1
     EXPIRED = 2
     AHEAD_OF_TIME = 3
 
@@ -56,6 +60,7 @@ class _Lane:
     open_at: timedelta = timedelta(0)
     complained_at: timedelta | None = None
     is_shut: bool = False
+    begun_at: timedelta = timedelta.min
     taken: deque[timedelta] = field(default_factory=deque)
 
 
@@ -120,6 +125,11 @@ class Pacer:
         pace = max(allowed / 2, min(took, allowed)) / 2
         lane.spacing, lane.is_shut = timedelta(seconds=1 / max(SLOWEST, pace)), False
 
+    def shut_until(self, issuer: str) -> timedelta | None:
+        """The moment that an issuer named when it complained, until it has come."""
+        lane = self._lanes.get(issuer)
+        return lane.open_at if lane is not None and lane.is_shut else None
+
     def next_at(self) -> timedelta:
         """When `ready` has somebody, if nothing happens before; NEVER: an end comes first."""
         return min(
@@ -128,20 +138,24 @@ class Pacer:
 
     def _opens(self, issuer: str, lane: _Lane) -> timedelta:
         full = len(lane.under_way) >= self._policy.in_flight
-        return NEVER if full or self._first(issuer, lane) is None else lane.open_at
+        if full or self._first(issuer, lane) is None:
+            return NEVER
+        closing = lane.queue[0][0] is Urgency.WINDOW_CLOSING
+        return min(lane.open_at, lane.begun_at + RESCUE_SPACING) if closing else lane.open_at
 
     def _ready_at(self, issuer: str, lane: _Lane, elapsed: timedelta) -> list[str]:
         begun: list[str] = []
         if lane.is_shut and elapsed >= lane.open_at:
             self._reopen(lane)
         self._forgive(lane, elapsed)
-        while elapsed >= lane.open_at and len(lane.under_way) < self._policy.in_flight:
+        while len(lane.under_way) < self._policy.in_flight:
             server = self._first(issuer, lane)
-            if server is None:
+            if server is None or not _may_go(lane, elapsed):
                 break
             heapq.heappop(lane.queue)
             del self._places[server]
             lane.under_way.add(server)
+            lane.begun_at = elapsed
             lane.open_at = max(lane.open_at, elapsed - self._allowance(lane)) + lane.spacing
             begun.append(server)
         return begun
@@ -173,6 +187,16 @@ class Pacer:
     def _forgive(self, lane: _Lane, elapsed: timedelta) -> None:
         if lane.complained_at is not None and elapsed - lane.complained_at > FORGIVEN_AFTER:
             lane.complained_at, lane.spacing = None, self._spacing
+
+
+def _may_go(lane: _Lane, elapsed: timedelta) -> bool:
+    """Whether the head of the queue may: when the lane is open; or, now and then, while it is
+    not, if it would lose its login by waiting.
+    """
+    if elapsed >= lane.open_at:
+        return True
+    closing = lane.queue[0][0] is Urgency.WINDOW_CLOSING
+    return closing and elapsed >= lane.begun_at + RESCUE_SPACING
 
 
 def _forget_old(lane: _Lane, elapsed: timedelta) -> None:

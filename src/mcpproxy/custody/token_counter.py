@@ -41,6 +41,7 @@ class TokenCounter:
         self._wake = WakeWatch(tools.clock)
         self._store = StoreWatch(tools.publisher)
         self._reread_at = timedelta(0)
+        self._configured: Mapping[str, Upstream] = {}
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -53,6 +54,12 @@ class TokenCounter:
 
     def woken_at(self) -> datetime | None:
         return self._wake.woken_at
+
+    def held_until(self, server: str) -> datetime | None:
+        entry, clock = self._entries.get(server), self._tools.clock
+        until = self._pacer.shut_until(entry.grant.issuer) if entry else None
+        left = until - clock.elapsed() if until is not None else timedelta(0)
+        return clock.now() + left if left > timedelta(0) else None
 
     def store_trouble(self) -> StoreTrouble | None:
         return self._store.trouble
@@ -78,8 +85,14 @@ class TokenCounter:
             entry.signal()
 
     async def reconfigure(self, upstreams: Mapping[str, Upstream]) -> None:
-        """Take over what the person configured anew about the clients of present logins."""
-        for server, upstream in upstreams.items():
+        """Take over what the person configured anew about the clients of present logins. What
+        cannot be stored now is tried again with each re-read.
+        """
+        self._configured = upstreams
+        await self._take_over_clients()
+
+    async def _take_over_clients(self) -> None:
+        for server, upstream in self._configured.items():
             entry = self._entries.get(server)
             client = client_configured(entry.grant, upstream) if entry else None
             if entry is None or client is None:
@@ -233,7 +246,7 @@ class TokenCounter:
         """Waiting is for refreshes that can still make it in time."""
         self._raise_if_hopeless(server, entry)
         clock = self._tools.clock
-        at = token_at(entry.grant, self._step(entry, clock.now()), self._tools.policy)
+        at = self._token_at(server, entry, clock.now())
         if at is not None and at - clock.now() > deadline - clock.elapsed():
             raise self._pending(server, entry)
 
@@ -241,8 +254,12 @@ class TokenCounter:
         now = self._tools.clock.now()
         if entry is None:
             return pending(server, None, None, now)
-        step = self._step(entry, now)
-        return pending(server, entry.grant, token_at(entry.grant, step, self._tools.policy), now)
+        return pending(server, entry.grant, self._token_at(server, entry, now), now)
+
+    def _token_at(self, server: str, entry: Entry, now: datetime) -> datetime | None:
+        """When there may be a token again; None: a refresh is under way."""
+        at = token_at(entry.grant, self._step(entry, now), self._tools.policy)
+        return self.held_until(server) if at is None and entry.refresh is None else at
 
     def _take(self, grant: Grant) -> None:
         entry, elapsed = self._entries.get(grant.server), self._tools.clock.elapsed()

@@ -127,6 +127,7 @@ class Monitor:
             store_trouble=self._grants.store_trouble(),
             woken_at=self._grants.woken_at(),
             damage=self._grants.damage(server),
+            held_until=self._grants.held_until(server),
             seeding=self._seeding(server),
             logged_out_at=self._logged_out(server) if grant is None else None,
         )

@@ -32,8 +32,8 @@ class SqliteStore:
         self._runner = runner
         self._clock = clock
         self._damaged: Mapping[str, StoreError] = {}
-        # What was read before, by what it was sealed as: opening is most of a re-read's cost.
-        self._opened: dict[bytes, Grant] = {}
+        # What was read before, by its whole row: opening is most of a re-read's cost.
+        self._opened: dict[Row, Grant] = {}
 
     @property
     def locked(self) -> StoreError | None:
@@ -52,11 +52,11 @@ class SqliteStore:
     async def load_grants(self) -> Sequence[Grant]:
         def work() -> list[Grant]:
             rows = self._rows(f"SELECT {_GRANT} FROM grants ORDER BY server")  # noqa: S608
-            known = [self._opened.get(row[4]) for row in rows]
+            known = [self._opened.get(row) for row in rows]
             fresh = [row for row, grant in zip(rows, known, strict=True) if grant is None]
             opened, self._damaged = self._open_each(fresh)
             by_server = {grant.server: grant for grant in (*filter(None, known), *opened)}
-            self._opened = {row[4]: by_server[row[0]] for row in rows if row[0] in by_server}
+            self._opened = {row: by_server[row[0]] for row in rows if row[0] in by_server}
             return list(self._opened.values())
 
         return await self._runner.run(work)
