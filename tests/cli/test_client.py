@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from mcpproxy.cli.commands.auth_logout import ANSWER_SECONDS
 from mcpproxy.cli.trust import is_ours, is_private
+from mcpproxy.core.policy import DEFAULT_POLICY
 from mcpproxy.storage.ownership import DaemonRecord, claim
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
@@ -116,3 +118,9 @@ def test_another_program_on_our_port_is_told_apart(program: Program) -> None:
             ran = program.run("upstream", "restart", "one")
     assert ran.code == 1
     assert "not mcpproxy" in ran.err
+
+
+def test_a_logout_is_waited_for_as_long_as_the_daemon_may_take_for_it() -> None:
+    policy = DEFAULT_POLICY
+    refresh = policy.connect_timeout + policy.answer_timeout
+    assert (refresh + policy.lease_ttl).total_seconds() + 30 < ANSWER_SECONDS

@@ -1,11 +1,18 @@
 """`mcpproxy auth logout NAME`: revoke the login at the provider and forget it here."""
 
+from typing import Final
+
 import click
 
 from mcpproxy.cli.client import segment
 from mcpproxy.cli.command import define
 from mcpproxy.cli.context import find_globals, require
 from mcpproxy.cli.editing import report
+
+ANSWER_SECONDS: Final = 120.0
+"""A refresh in flight is waited for, 25 s, and the provider for as long as a lease holds, 40 s;
+more where the configuration gives them more.
+"""
 
 
 @define("logout", "Revoke a login at its provider and forget it here.")
@@ -14,4 +21,5 @@ from mcpproxy.cli.editing import report
 def command(name: str | None, server: str | None) -> None:
     options = find_globals()
     wanted = require(name or server, "The server's name")
-    report(options, options.client().post(f"/api/v1/servers/{segment(wanted)}/logout"))
+    path = f"/api/v1/servers/{segment(wanted)}/logout"
+    report(options, options.client().post(path, seconds=ANSWER_SECONDS))
