@@ -13,6 +13,7 @@ from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.errors import (
     ConfigError,
     LoginRequired,
+    StoreError,
     StoreTrouble,
     StoreUnavailable,
     UnknownLogin,
@@ -103,6 +104,7 @@ class World:
     lines: dict[str, list[str]] = field(default_factory=dict)
     ledger: dict[str, list[LedgerLine]] = field(default_factory=dict)
     ledger_trouble: StoreUnavailable | None = None
+    stored_trouble: StoreError | None = None
     trouble: StoreTrouble | None = None
     flow_changed: asyncio.Event = field(default_factory=asyncio.Event)
     line_written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -256,6 +258,8 @@ class World:
         return flow if flow is not None and flow.outcome is None else None
 
     async def logout(self, server: str) -> str | None:
+        if self.stored_trouble is not None:
+            raise self.stored_trouble
         self.grant_facts.pop(server, None)
         self.done.append(f"logout {server}")
         return None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mcpproxy.core.errors import StoreCorrupt, StoreError, WrongKey
 from mcpproxy.core.model import FailureKind, FailureRun, RefreshFailure, Refusals
 from tests.web.daemon import Daemon
 from tests.web.stubs import ACCESS_CANARY, CLIENT_CANARY, KEY, NOW, REFRESH_CANARY, World
@@ -112,6 +113,20 @@ def test_removing_a_server_says_that_its_login_is_kept(daemon: Daemon, world: Wo
     assert "github-mcp" in world.grant_facts
     assert daemon.request("POST", "/api/v1/servers/github-mcp/logout").status == 200
     assert "github-mcp" not in world.grant_facts
+
+
+def test_a_logout_without_a_login_says_so(daemon: Daemon, world: World) -> None:
+    reply = daemon.request("POST", "/api/v1/servers/files/logout")
+    assert reply.json["data"]["note"] == "There was no login to forget."
+
+
+@pytest.mark.parametrize("trouble", [StoreCorrupt("it is damaged"), WrongKey("it is locked")])
+def test_a_stored_login_that_cannot_be_opened_is_not_said_to_be_none(
+    daemon: Daemon, world: World, trouble: StoreError
+) -> None:
+    world.stored_trouble = trouble
+    reply = daemon.request("POST", "/api/v1/servers/files/logout")
+    assert (reply.status, reply.json["error"]) == (503, trouble.message)
 
 
 def test_a_refused_addition_names_every_problem(daemon: Daemon) -> None:

@@ -207,11 +207,15 @@ async def _refresh(call: Call[NoBody, NoQuery]) -> Refreshed:
 
 
 async def _logout(call: Call[NoBody, NoQuery]) -> Done:
-    if call.parts.grants.grant(call.name) is None:
+    """What is stored is asked for even when nothing is in memory: it may be locked or damaged."""
+    known = call.parts.grants.grant(call.name) is not None
+    if not known:
         find(call.parts, call.name)
-        return Done(call.name, "logout", "There was no login to forget.")
     complaint = await call.parts.logins.logout(call.name)
-    note = f"Forgotten here, but the provider did not confirm: {complaint}" if complaint else None
+    if complaint:
+        note = f"Forgotten here, but the provider did not confirm: {complaint}"
+    else:
+        note = None if known else "There was no login to forget."
     return Done(call.name, "logout", note)
 
 
