@@ -17,6 +17,7 @@ from mcpproxy.core.model import Secret
 from mcpproxy.core.notices import ConfigReloaded, Notice
 from mcpproxy.live_config import LiveConfig
 from mcpproxy.web.parts import NewServer
+from tests.peers import machine
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +33,11 @@ class Heard:
     def publish(self, notice: Notice) -> None:
         self.notices.append(notice)
         self.reloaded.set()
+
+    async def once(self) -> None:
+        """Until something is told that was not waited for yet."""
+        await self.reloaded.wait()
+        self.reloaded.clear()
 
     async def apply(self, settings: Settings, changes: Changes) -> None:
         self.applied.append(changes)
@@ -107,6 +113,31 @@ async def test_a_refused_edit_changes_nothing(live: LiveConfig, heard: Heard) ->
         await live.remove("nobody")
     assert live.settings.config_path.read_bytes() == before
     assert heard.applied == []
+
+
+async def test_another_key_in_a_key_file_is_taken_up_and_one_that_comes_later_too(
+    live: LiveConfig, heard: Heard
+) -> None:
+    path = live.settings.config_path.parent / "api.pem"
+    oauth = {"client_id": "c", "private_key_file": path.name}
+    server = {"name": "api", "url": "https://api.example/mcp", "oauth": oauth}
+    following = asyncio.create_task(live.follow())
+    try:
+        async with asyncio.timeout(60):
+            live.settings.config_path.write_text(
+                json.dumps({"api_key": "k" * 43, "mcpServers": [server]})
+            )
+            await heard.once()
+            assert live.upstreams()["api"].problem is not None
+            for key in (machine.pem(machine.ec_key()), machine.pem(machine.ec_key())):
+                path.write_text(key)
+                await heard.once()
+                found = live.upstreams()["api"].oauth
+                assert found is not None
+                assert found.private_key == Secret(key)
+    finally:
+        following.cancel()
+    assert heard.notices == [ConfigReloaded(("api", "one")), *[ConfigReloaded(("api",))] * 2]
 
 
 async def test_an_edit_by_hand_is_taken_up(live: LiveConfig, heard: Heard) -> None:

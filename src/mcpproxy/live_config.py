@@ -13,7 +13,7 @@ from mcpproxy.config.changes import Changes, diff
 from mcpproxy.config.edit import ConfigFile
 from mcpproxy.config.jsonc import Json
 from mcpproxy.config.load import load
-from mcpproxy.config.locate import Location
+from mcpproxy.config.locate import Location, Stamps, stamp
 from mcpproxy.config.settings import Settings
 from mcpproxy.config.watch import watch
 from mcpproxy.core.errors import ConfigError, McpproxyError
@@ -50,8 +50,8 @@ class LiveConfig:
         self._apply = apply
 
     async def follow(self) -> None:
-        """Take up edits of the file for ever; ends by cancellation."""
-        async for _ in watch(self._location.config_path, self.settings.stamp):
+        """Take up edits of the file and of keys for ever; ends by cancellation."""
+        async for _ in watch(self._look, self.settings.stamps):
             try:
                 async with self._changing:
                     await self._reload()
@@ -87,11 +87,15 @@ class LiveConfig:
 
     # --- inside -----------------------------------------------------------------------------
 
+    def _look(self) -> Stamps:
+        return {path: stamp(path) for path in (self._location.config_path, *self.settings.stamps)}
+
     async def _reload(self) -> None:
         """Put in force what the file says. In a thread: loading may ask a keyring."""
         new = await asyncio.to_thread(load, self._location, self._environ)
         changes = diff(self.settings, new)
         if changes == Changes():
+            self.settings = replace(self.settings, stamps=new.stamps)
             return
         # Values that are read at the start only stay what they were until a restart.
         kept = {name: getattr(self.settings, name) for name in changes.restart}

@@ -40,8 +40,9 @@ async def seen(
         if edit:
             edit(there.config_path)
 
+    path = there.config_path
     try:
-        async for _ in watch(there.config_path, stamp(there.config_path), tick=tick):
+        async for _ in watch(lambda: {path: stamp(path)}, {path: stamp(path)}, tick=tick):
             try:
                 told.append(load(there, {}))
             except McpproxyError as error:

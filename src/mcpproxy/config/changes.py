@@ -19,7 +19,7 @@ AT_START_ONLY = (
 """Settings that are read once; the others take effect as they change."""
 
 
-NOT_SAID = ("upstreams", "warnings", "config_path", "stamp")
+NOT_SAID = ("upstreams", "warnings", "config_path", "stamps")
 """Fields that are no settings of their own, or are told apart below."""
 
 

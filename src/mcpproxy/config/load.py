@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mcpproxy.config import upstreams
 from mcpproxy.config.jsonc import Json, Node, parse, position
 from mcpproxy.config.listen import read_listen
-from mcpproxy.config.locate import Location, read_text, stamp
+from mcpproxy.config.locate import Location, Stamps, read_text, stamp
 from mcpproxy.config.problems import problems, warnings
 from mcpproxy.config.references import Lookup, References
 from mcpproxy.config.schema import ALIASES, FileModel
@@ -53,7 +53,7 @@ def load(
     path = location.config_path
     before = stamp(path)
     settings = read_settings(read_text(path), location, References(environ, keyring))
-    return replace(settings, stamp=before)
+    return replace(settings, stamps={path: before, **settings.stamps})
 
 
 def read_settings(text: str, location: Location, references: References) -> Settings:
@@ -80,6 +80,7 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     model = _validate({**_object(others), "mcpServers": resolved}, entries, found)
     if model is None:
         raise _refusal(path, tuple(found))
+    stamps = _key_stamps(model, path.parent)  # before the keys are read
     configured = _upstreams(model, entries, path.parent, found)
     policy = _policy(model, found)
     api_key = location.api_key or model.api_key
@@ -88,7 +89,8 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     if found or not api_key:
         raise _refusal(path, tuple(found))
     said = _warnings(model, entries)
-    return _settings(model, location, Secret(api_key), configured, policy, said)
+    settings = _settings(model, location, Secret(api_key), configured, policy, said)
+    return replace(settings, stamps=stamps)
 
 
 def _settings(
@@ -190,6 +192,11 @@ def _upstreams(
         found.extend(f"{entry.label}: {wrong}" for wrong in upstreams.contradictions(server))
         configured[server.name] = upstreams.upstream(server, base, entry.missing)
     return configured
+
+
+def _key_stamps(model: FileModel, base: Path) -> Stamps:
+    paths = (upstreams.key_file(server, base) for server in model.mcpServers)
+    return {path: stamp(path) for path in paths if path is not None}
 
 
 def _policy(model: FileModel, found: list[str]) -> RefreshPolicy:

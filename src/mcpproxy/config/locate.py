@@ -20,6 +20,9 @@ MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 Stamp = tuple[int, int, int] | None
 """Inode, size and time of change of a file in nanoseconds; None: no such file."""
 
+Stamps = Mapping[Path, Stamp]
+"""Of every file that the configuration is made of."""
+
 
 class Flags(NamedTuple):
     """What the command line says; None where it says nothing."""
@@ -111,7 +114,7 @@ def stamp(path: Path) -> Stamp:
     """What changes with every edit of the file. To be taken before the file is read."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter: no name that a file could have
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
 

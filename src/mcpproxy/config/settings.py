@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mcpproxy.config.listen import DEFAULT_LISTEN, Listen
-from mcpproxy.config.locate import Stamp
+from mcpproxy.config.locate import Stamps
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 
@@ -66,8 +66,8 @@ class OutboundSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `warnings` are for a person, and never stop anything; `stamp` is of
-    the file that was read.
+    """The whole configuration. `warnings` are for a person, and never stop anything; `stamps` are
+    of the files that were read.
     """
 
     config_path: Path
@@ -86,4 +86,4 @@ class Settings:
     connect_timeout: timedelta = timedelta(seconds=30)
     trusted_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    stamp: Stamp = None
+    stamps: Stamps = field(default_factory=dict)

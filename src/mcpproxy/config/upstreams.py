@@ -4,6 +4,7 @@ Law: exactly one way to reach a server; what contradicts itself is refused, neve
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mcpproxy.config import rules
@@ -81,6 +82,15 @@ def upstream(server: ServerModel, base: Path, missing: tuple[str, ...]) -> Upstr
         oauth=None if oauth is None else _oauth(oauth, key),
         problem="; ".join((*missing, *([trouble] if trouble else ()))) or None,
     )
+
+
+def key_file(server: ServerModel, base: Path) -> Path | None:
+    """The file that this server's key is to be read from."""
+    named = server.oauth.private_key_file if server.oauth else None
+    with suppress(ValueError):
+        if named and not is_unresolved(named):
+            return key_path(named, base)
+    return None
 
 
 def _private_key(oauth: OAuthModel, base: Path) -> tuple[Secret | None, str | None]:

@@ -1,4 +1,4 @@
-"""Follows the file while the daemon runs.
+"""Follows the file, and the key files that it names, while the daemon runs.
 
 Law: an edit is told once; an editor that saves in steps is waited for. Polls, because it works on
 every system and file system alike.
@@ -6,10 +6,9 @@ every system and file system alike.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
-from mcpproxy.config.locate import Stamp, stamp
+from mcpproxy.config.locate import Stamps
 
 POLL_S: Final = 1.0
 """An edit takes effect within two polls; a stat a second costs nothing."""
@@ -20,13 +19,13 @@ async def every_second() -> None:
 
 
 async def watch(
-    path: Path, known: Stamp, *, tick: Callable[[], Awaitable[None]] = every_second
+    look: Callable[[], Stamps], known: Stamps, *, tick: Callable[[], Awaitable[None]] = every_second
 ) -> AsyncIterator[None]:
-    """Yields after each edit, once it has settled. `known` is the stamp of what was read last."""
+    """Yields after each edit, once it has settled. `known` are the stamps of what was read last."""
     seen = known
     while True:
         await tick()
-        now = stamp(path)
+        now = look()
         settled, seen = now == seen, now
         if now != known and settled:
             known = now
