@@ -164,3 +164,21 @@ def test_a_lost_answer_is_asked_for_again_past_a_shut_lane() -> None:
     assert pacer.ready(clock.at) == ["lost one too"]
     clock.at += SECOND
     assert pacer.ready(clock.at) == []
+
+
+def test_a_rescue_does_not_shut_the_lane_for_longer() -> None:
+    pacer, clock = Pacer(POLICY), Stopwatch()
+    pacer.offer("first", ISSUER, Urgency.EXPIRED)
+    pacer.ready(clock.at)
+    pacer.finished("first", ISSUER, a_grant(), tried(a_grant(), status=429, wait=SECOND * 5), clock)
+    pacer.offer("waited for", ISSUER, Urgency.CALLER_WAITS)
+    begun: list[str] = []
+    for n in range(8):
+        pacer.offer(f"lost-{n}", ISSUER, Urgency.WINDOW_CLOSING)
+        now = pacer.ready(clock.at)
+        for server in now:
+            pacer.finished(server, ISSUER, a_grant(), tried(a_grant()), clock)
+        begun += now
+        clock.at += SECOND
+    begun += pacer.ready(clock.at) + pacer.ready(clock.at + SECOND)
+    assert "waited for" in begun

@@ -98,9 +98,10 @@ class RepairBegan:
 
 @dataclass(frozen=True, slots=True)
 class ClientRenewed:
-    """The provider gave us a working registration in the place of the one it refused."""
+    """The provider gave us a working registration in the place of `instead_of`."""
 
     client: ClientRegistration
+    instead_of: ClientRegistration
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,9 @@ class ClientConfigured:
 
 @dataclass(frozen=True, slots=True)
 class EndpointMoved:
-    """The issuer names another token endpoint now."""
+    """The issuer names another token endpoint now than `instead_of`."""
 
+    instead_of: str
     token_endpoint: str
     revocation_endpoint: str | None
 

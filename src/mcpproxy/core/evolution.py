@@ -84,13 +84,15 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
             return replace(grant, rejected=None, rejected_at=None, rejections=0)
         case RepairBegan(at):
             return _repairing(grant, at)
-        case ClientRenewed(client):
-            return replace(grant, client=client)
+        case ClientRenewed(client, instead_of):
+            return replace(grant, client=client) if grant.client == instead_of else grant
         case ClientConfigured(client):
             past = grant.refusals
             blamed = past is not None and past.failure.code in CLIENT_ERRORS
             return replace(grant, client=client, refusals=None if blamed else past)
-        case EndpointMoved(token_endpoint, revocation_endpoint):
+        case EndpointMoved(instead_of) if grant.token_endpoint != instead_of:
+            return grant
+        case EndpointMoved(_, token_endpoint, revocation_endpoint):
             return replace(
                 grant,
                 token_endpoint=token_endpoint,
@@ -111,12 +113,8 @@ def _issued(grant: Grant, event: TokensIssued) -> Grant:
             return replace(grant, attempt=attempt)
         spares = (event.tokens, *grant.spares)[:MAX_SPARES]
         return replace(grant, spares=spares, attempt=attempt)
-    repair_tried_at = grant.repair_tried_at
-    if repair_tried_at is not None and repair_tried_at > event.at:
-        repair_tried_at = None  # from before the clock was set back
     return replace(
         _with_tokens(grant, event.tokens),
-        repair_tried_at=repair_tried_at,
         refreshed_at=event.at,
         refresh_count=grant.refresh_count + 1,
         attempt=attempt,

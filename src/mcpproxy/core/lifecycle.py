@@ -38,8 +38,8 @@ refreshed is believed to be dead."""
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """Facts that lie further ahead than this were written before the clock was set back."""
 
-LEAST_REFRESH_LIFE: Final = timedelta(minutes=1)
-"""What a provider says of its refresh token's life makes nobody refresh more often."""
+LEAST_REFRESH_LIFE: Final = timedelta(minutes=2)
+"""What is said of a refresh token's life is taken for nonsense below, and makes no storm."""
 
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -226,9 +226,10 @@ def scheduled(grant: Grant, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime:
     at = refresh_at(tokens, policy) or NEVER
     if tokens.refresh_token is None:
         return at
-    if tokens.refresh_expires_at is not None and tokens.refresh_expires_at > tokens.issued_at:
-        half = (tokens.refresh_expires_at - tokens.issued_at) / 2
-        at = min(at, tokens.issued_at + max(half, LEAST_REFRESH_LIFE))
+    if tokens.refresh_expires_at is not None:
+        life = tokens.refresh_expires_at - tokens.issued_at
+        if life >= LEAST_REFRESH_LIFE:
+            at = min(at, tokens.issued_at + life / 2)
     return min(at, tokens.issued_at + keep_alive(grant.issuer, policy))
 
 

@@ -37,8 +37,7 @@ def repair_due(grant: Grant, now: datetime) -> Repair | None:
         # A refresh token belongs to its client: one stray refusal is no reason to give that up.
         refused = refusals.count > 1 and refusals.failure.code in CLIENT_ERRORS
         return Repair.CLIENT if refused and ours and refusals.repaired == 0 else None
-    # A moment that lies ahead is from before the clock was set back, and counts as lately too.
-    lately = tried_at is not None and now - tried_at < AGAIN_AFTER
+    lately = tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER
     if failures is not None and failures.failure.status in GONE:
         return None if lately else Repair.ENDPOINT
     expires_at = client.secret_expires_at

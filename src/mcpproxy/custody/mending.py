@@ -1,7 +1,7 @@
 """Mends what is around a grant - our client, the provider's address - before it is tried again.
 
 Law: written before it is begun, so that a crash cannot make it happen twice; what it brings is
-stored only on the facts it was begun on.
+stored whatever it takes, in the place of what it was made for and of nothing else.
 """
 
 from dataclasses import replace
@@ -32,7 +32,8 @@ async def mend(
     if begun is None:
         return None
     event = await _find(begun, repair, with_)
-    return begun if event is None else await journal.try_append(begun, event)
+    # What the provider gave exists nowhere else, and is good whatever happened meanwhile.
+    return begun if event is None else await journal.append_at_any_cost(begun, event)
 
 
 def client_configured(grant: Grant, upstream: Upstream) -> ClientRegistration | None:
@@ -70,11 +71,13 @@ async def _find(grant: Grant, repair: Repair, with_: ProviderRepair) -> GrantEve
     match repair:
         case Repair.CLIENT:
             client = await with_.renew_client(grant)
-            return None if client is None else ClientRenewed(client)
+            return None if client is None else ClientRenewed(client, grant.client)
         case Repair.ENDPOINT:
             found = await with_.locate(grant)
             if found is None or found.token_endpoint == grant.token_endpoint:
                 return None
-            return EndpointMoved(found.token_endpoint, found.revocation_endpoint)
+            return EndpointMoved(
+                grant.token_endpoint, found.token_endpoint, found.revocation_endpoint
+            )
         case _:
             assert_never(repair)

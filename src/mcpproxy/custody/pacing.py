@@ -156,7 +156,8 @@ class Pacer:
             del self._places[server]
             lane.under_way.add(server)
             lane.begun_at = elapsed
-            lane.open_at = max(lane.open_at, elapsed - self._allowance(lane)) + lane.spacing
+            if elapsed >= lane.open_at:
+                lane.open_at = max(lane.open_at, elapsed - self._allowance(lane)) + lane.spacing
             begun.append(server)
         return begun
 

@@ -91,7 +91,8 @@ class RefreshManager(TokenCounter):
             self._agenda.touch(self._entries)  # what is remembered is checked against the facts
             with suppress(StoreError):
                 await self._reread()
-                await self._take_over_clients()
+                if self._take_over_due:
+                    await self._take_over_clients()
                 await self._try_to_write()
         return self._tick if self._awaits_network() else self._begin_what_is_due()
 

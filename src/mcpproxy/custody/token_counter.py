@@ -42,6 +42,7 @@ class TokenCounter:
         self._store = StoreWatch(tools.publisher)
         self._reread_at = timedelta(0)
         self._configured: Mapping[str, Upstream] = {}
+        self._take_over_due = False
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -86,19 +87,25 @@ class TokenCounter:
 
     async def reconfigure(self, upstreams: Mapping[str, Upstream]) -> None:
         """Take over what the person configured anew about the clients of present logins. What
-        cannot be stored now is tried again with each re-read.
+        cannot be stored now is tried again with the re-reads.
         """
         self._configured = upstreams
         await self._take_over_clients()
 
     async def _take_over_clients(self) -> None:
+        self._take_over_due = self._store.trouble is not None
         for server, upstream in self._configured.items():
             entry = self._entries.get(server)
             client = client_configured(entry.grant, upstream) if entry else None
             if entry is None or client is None:
                 continue
-            with suppress(StoreError, Superseded):
+            try:
                 self._take(await self._tools.journal.append(entry.grant, ClientConfigured(client)))
+            except Superseded:
+                continue
+            except StoreError as error:
+                self._take_over_due = True
+                self._store.failed(error)
 
     def network_changed(self) -> None:
         """Routes or addresses changed: failures from before are no guide any more."""
