@@ -107,6 +107,7 @@ def introduce(ground: Ground) -> Rooms:
             adopt=adopt,
             forget=manager.forget,
             seed=machine.seed,
+            stay_out=machine.stay_out,
             token=manager.token,
         )
     )

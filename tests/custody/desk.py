@@ -219,6 +219,7 @@ class Desk:
                 adopt=self.manager.adopt,
                 forget=self.manager.forget,
                 seed=self.machine.seed,
+                stay_out=self.machine.stay_out,
                 token=self.manager.token,
             )
         )

@@ -50,7 +50,8 @@ _T = TypeVar("_T")
 @dataclass(frozen=True, slots=True)
 class LoginTools:
     """What logins work with. `challenge` is an upstream's last WWW-Authenticate, if any; `token`
-    the port TokenSource's; `seed` makes a grant of configured client credentials.
+    the port TokenSource's; `seed` makes a grant of configured client credentials,
+    `stay_out` keeps them from being used again.
     """
 
     store: Store
@@ -66,6 +67,7 @@ class LoginTools:
     adopt: Callable[[Grant], None]
     forget: Callable[[str], None]
     seed: Callable[[Upstream], Awaitable[Grant]]
+    stay_out: Callable[[str], Awaitable[None]]
     token: Callable[[str, str], Awaitable[Secret | None]]
 
 
@@ -143,6 +145,7 @@ class PendingLogins:
 
     async def logout(self, server: str) -> str | None:
         tools = self._tools
+        await tools.stay_out(server)
         done = await log_out(
             server, LogoutTools(tools.store, tools.lease, tools.provider, tools.clock, tools.policy)
         )

@@ -3,7 +3,8 @@ made here, at the start and whenever the configuration changes.
 
 Law: a grant of this kind stands for exactly the credentials, the address and the scopes that are
 configured; it is made by discovery alone and its first token comes from the refresh engine. What
-cannot be made yet is tried again for ever, and nobody is asked to log in meanwhile.
+cannot be made yet is tried again for ever, and nobody is asked to log in meanwhile. Whoever logged
+out stays so, and no server leads credentials to another provider than before.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from mcpproxy.core.model import Grant, GrantType, OAuthConfig, Upstream
 from mcpproxy.core.policy import RefreshPolicy, calculate_backoff
 from mcpproxy.core.ports import Clock, Store
 from mcpproxy.core.provider_ports import LoginConversation
+from mcpproxy.custody.machine_memory import MachineMemory, Recipient
 
 UNDER_WAY: Final = Seeding()
 
@@ -46,6 +48,7 @@ class MachineLogins:
         self._seeding: dict[str, Seeding] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._fresh = asyncio.Event()
+        self._memory = MachineMemory(tools.store)
 
     def apply(self) -> None:
         """Bring the grants in line with the configuration as it is now."""
@@ -75,9 +78,22 @@ class MachineLogins:
         return self._seeding.get(server)
 
     async def seed(self, upstream: Upstream) -> Grant:
-        """Make the server's grant anew. Raises LoginError, StoreError."""
+        """Make the server's grant anew, as a person asks for. Raises LoginError, StoreError."""
         async with self._lock(upstream.name):
+            await self._memory.log_in(upstream.name)
             return await self._seed(upstream)
+
+    async def stay_out(self, server: str) -> None:
+        """Make no grant until the person logs in or configures another login. Raises StoreError."""
+        upstream = self._tools.upstreams().get(server)
+        if upstream is None or not by_machine(upstream):
+            return
+        await self._memory.log_out(upstream)
+        if server in self._tasks:
+            _, task = self._tasks[server]
+            task.cancel()
+            await asyncio.wait({task})
+            self._over(server, task)
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -128,11 +144,11 @@ class MachineLogins:
     async def _settle(self, upstream: Upstream) -> None:
         """One try. Raises LoginError, StoreError."""
         async with self._lock(upstream.name):
-            stored: Grant | None = None
-            with suppress(StoreError):  # a grant that cannot be opened is made anew
-                stored = await self._tools.store.load_grant(upstream.name)
+            stored = await self._stored(upstream.name)
             if is_wanted(upstream):
-                if stored is None or not fits(stored, upstream):
+                if stored is not None and fits(stored, upstream):
+                    await self._memory.remember(stored)
+                elif not await self._memory.is_logged_out(upstream):
                     await self._seed(upstream)
             elif stored is not None and is_unwanted(stored, upstream):
                 await self._tools.log_out(upstream.name)
@@ -140,19 +156,27 @@ class MachineLogins:
     async def _seed(self, upstream: Upstream) -> Grant:
         tools, server = self._tools, upstream.name
         grant = await tools.conversation.seed(upstream, challenge=tools.challenge(server))
-        known = tools.known(server)
+        before = await self._stored(server) or tools.known(server)
+        known = Recipient.of(before) if before else await self._memory.recipient(server)
         if known is not None and is_diverted(grant, known, upstream):
             raise LoginError(
                 f"'{server}' names {grant.issuer} as its provider now, not {known.issuer}; the "
                 "credentials for one are not sent to the other.",
                 next_step="If that is right, set `oauth.issuer` to it in the configuration.",
             )
+        await self._memory.remember(grant)
         await tools.store.replace_grant(grant)
         current = await tools.store.load_grant(server)
         if current is None or current.login_id != grant.login_id:
             raise LoginError(f"Another login of '{server}' was made at the same time.")
         tools.adopt(current)
         return current
+
+    async def _stored(self, server: str) -> Grant | None:
+        """None for one that cannot be opened too: it is made anew."""
+        with suppress(StoreError):
+            return await self._tools.store.load_grant(server)
+        return None
 
     def _lock(self, server: str) -> asyncio.Lock:
         return self._locks.setdefault(server, asyncio.Lock())
@@ -176,16 +200,14 @@ def is_unwanted(grant: Grant, upstream: Upstream) -> bool:
     return grant.grant_type is GrantType.CLIENT_CREDENTIALS and not by_machine(upstream)
 
 
-def is_diverted(grant: Grant, known: Grant, upstream: Upstream) -> bool:
-    """Whether a server leads credentials elsewhere than it did, without its person's word."""
-    return (
-        known.grant_type is GrantType.CLIENT_CREDENTIALS
-        and known.issuer != grant.issuer
-        and known.client.client_id == grant.client.client_id
-        and known.client.client_secret == grant.client.client_secret
-        and known.client.private_key == grant.client.private_key
-        and (upstream.oauth is None or upstream.oauth.issuer is None)
-    )
+def is_diverted(grant: Grant, known: Recipient, upstream: Upstream) -> bool:
+    """Whether a server leads credentials elsewhere than it did, without its person's word. Only
+    another address with other credentials is another server of the same name.
+    """
+    now = Recipient.of(grant)
+    pinned = upstream.oauth is not None and upstream.oauth.issuer is not None
+    same = known.server_url == now.server_url or known.proof == now.proof
+    return known.issuer != now.issuer and same and not pinned
 
 
 def fits(grant: Grant, upstream: Upstream) -> bool:
