@@ -133,7 +133,7 @@ EXAMPLES: Final = {
         "login",
     ),
     "client_ended": Example(
-        of(refusals=refused(3, "invalid_client")),
+        of(refusals=replace(refused(4, "invalid_client"), repaired=3)),
         "Client registration refused by provider - login required",
         "Re-authentication required: invalid_client",
         "login",

@@ -140,14 +140,16 @@ def test_a_longer_wait_than_is_obeyed_is_told_with_both_times() -> None:
     [
         (a_client(), 1, "client_renewing"),
         (a_client(), 2, "client_renewing"),
-        (a_client(), 3, "client_ended"),
+        (a_client(), 3, "client_renewing"),
+        (a_client(), 4, "client_ended"),
         (CONFIGURED, 1, "client_ended"),
     ],
 )
 def test_a_refused_client_ends_a_login_only_once_nothing_can_be_mended(
     client: object, count: int, cause: str
 ) -> None:
-    snapshot = of(client=client, refusals=refused(count, "invalid_client"), tokens=DEAD)
+    refusals = replace(refused(count, "invalid_client"), repaired=3 if count > 3 else 0)
+    snapshot = of(client=client, refusals=refusals, tokens=DEAD)
     assert assess(snapshot, NOW).cause == cause
     grant = snapshot.grant
     assert isinstance(grant, Grant)

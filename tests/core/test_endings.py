@@ -1,7 +1,12 @@
 """Who may end a grant, and what an upstream's refusals mean."""
 
+from dataclasses import replace
+
 from mcpproxy.core.events import (
     AttemptBegan,
+    ClientRenewed,
+    RepairBegan,
+    RepairFailed,
     TokenAccepted,
     TokenRejected,
     TokensIssued,
@@ -18,6 +23,7 @@ from mcpproxy.core.lifecycle import (
 )
 from mcpproxy.core.model import FailureKind, RefreshCause, Verdict
 from mcpproxy.core.policy import calculate_backoff
+from mcpproxy.core.repair import Repair, repair_due
 from tests.builders import NOW, a_grant, a_token_set, an_attempt
 from tests.core.attempts import HOUR, SECOND, fail
 
@@ -79,8 +85,15 @@ def test_a_dead_client_registration_is_told_apart_from_a_dead_grant() -> None:
     grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_client")
     grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_client")
     assert ending(grant, NOW + 21 * SECOND) is None, "a client can be registered anew"
-    grant = fail(grant, 20, FailureKind.REFUSED, code="invalid_client")
-    ended = ending(grant, NOW + 21 * SECOND)
+    grant = fail(grant, 90, FailureKind.REFUSED, code="invalid_client")
+    assert repair_due(grant, NOW + 91 * SECOND) is Repair.CLIENT
+    grant = evolve(grant, RepairBegan(NOW + 100 * SECOND))
+    in_vain = ending(evolve(grant, RepairFailed()), NOW + 101 * SECOND)
+    assert in_vain is not None
+    renewed = evolve(grant, ClientRenewed(replace(grant.client, client_id="2"), grant.client))
+    assert ending(renewed, NOW + 101 * SECOND) is None, "it has not been tried"
+    grant = fail(renewed, 101, FailureKind.REFUSED, code="invalid_client")
+    ended = ending(grant, NOW + 102 * SECOND)
     assert ended is not None
     assert ended.verdict is Verdict.CLIENT_ENDED
 

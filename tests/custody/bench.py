@@ -73,7 +73,7 @@ class Endpoint:
     """The token endpoint: `replies` in their order, the last one for ever; else new tokens.
 
     `presented` are the refresh tokens it saw, or the grant type of what needs none. While `gate`
-    is set aside (an unset Event), no answer comes.
+    is set aside (an unset Event), no answer comes; `revoking` is the gate of revocations.
     """
 
     replies: list[HttpReply | NoReply] = field(default_factory=list)
@@ -82,6 +82,7 @@ class Endpoint:
     urls: list[str] = field(default_factory=list)
     clients: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    revoking: asyncio.Event | None = None
     on_send: Callable[[], None] = lambda: None
     issued: int = 1
 
@@ -100,6 +101,8 @@ class Endpoint:
         form = parse_qs(request.body.decode())
         if "token" in form:
             self.revoked += form["token"]
+            if self.revoking is not None:
+                await self.revoking.wait()
             return reply
         self.presented += form.get("refresh_token", form["grant_type"])
         self.urls.append(request.url)

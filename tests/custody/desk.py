@@ -11,16 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from mcpproxy.core.errors import CallbackPortBusy, LoginDenied, LoginError
 from mcpproxy.core.model import (
-    DeviceCode,
     Grant,
     GrantType,
     OAuthConfig,
-    PendingLogin,
     RegistrationSource,
     Secret,
     TokenSet,
     Upstream,
 )
+from mcpproxy.core.pending_login import DeviceCode, PendingLogin
 from mcpproxy.core.policy import DEFAULT_POLICY
 from mcpproxy.core.provider_ports import DeviceWait
 from mcpproxy.custody.login import LoginTools, PendingLogins
@@ -198,6 +197,7 @@ class Desk:
                 known=manager.grant,
                 adopt=manager.adopt,
                 log_out=lambda server: self.logins.logout(server),
+                revoke=TokenEndpoint(bench.endpoint, bench.clock).revoke,
             )
         )
         self.logins = self.restarted()

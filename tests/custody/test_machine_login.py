@@ -9,11 +9,11 @@ import pytest
 
 from mcpproxy.core.errors import DiscoveryFailed, LoginError
 from mcpproxy.core.health import Seeding, Snapshot, assess
-from mcpproxy.core.http import HttpReply
+from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.model import AssertionAudience, GrantType, OAuthConfig, Secret, Upstream
 from mcpproxy.core.notices import LoggedOut, LoginFailed, LoginSucceeded
 from tests.builders import ISSUER, NOW, SERVER_URL
-from tests.custody.bench import NAME, error_reply, tokens_reply, until, virtually
+from tests.custody.bench import NAME, NO_ANSWER, error_reply, tokens_reply, until, virtually
 from tests.custody.desk import Desk, a_desk
 
 CREDENTIALS = OAuthConfig(
@@ -393,6 +393,58 @@ async def test_a_login_by_hand_is_over_when_the_first_token_is_there() -> None:
         assert await desk.logins.wait(flow.flow_id, SECOND) == flow
         assert desk.logins.pending(NAME) is None
         assert len(desk.bench.notices.of(LoginSucceeded)) == 1
+
+
+@virtually
+async def test_a_login_by_hand_gives_the_token_of_the_one_before_back_first() -> None:
+    async with a_desk() as desk:
+        desk.bench.endpoint.replies = [tokens_reply(1), HttpReply(200, {}, b""), tokens_reply(2)]
+        configure(desk)
+        await until(lambda: desk.bench.stored.generation == 2 if login_id(desk) else False)
+        await desk.logins.begin(NAME)
+        assert desk.bench.endpoint.revoked == ["access-1"]
+        assert desk.bench.stored.tokens.access_token == Secret("access-2")
+
+
+@virtually
+@pytest.mark.parametrize("answer", [NO_ANSWER, error_reply("server_error", 500)])
+async def test_a_token_that_cannot_be_given_back_keeps_nobody_from_logging_in(
+    answer: HttpReply | NoReply,
+) -> None:
+    async with a_desk() as desk:
+        desk.bench.endpoint.replies = [tokens_reply(1), answer, tokens_reply(2)]
+        configure(desk)
+        await until(lambda: desk.bench.stored.generation == 2 if login_id(desk) else False)
+        flow = await desk.logins.begin(NAME)
+        assert flow.outcome == "succeeded"
+        assert await desk.manager.token(NAME, SERVER_URL) == Secret("access-2")
+
+
+@virtually
+async def test_a_provider_that_is_silent_about_the_old_token_is_not_waited_for_long() -> None:
+    async with a_desk() as desk:
+        answers(desk)
+        configure(desk)
+        await until(lambda: desk.bench.stored.generation == 2 if login_id(desk) else False)
+        desk.bench.endpoint.revoking = asyncio.Event()
+        began = desk.bench.clock.elapsed()
+        flow = await desk.logins.begin(NAME)
+        assert flow.outcome == "succeeded"
+        assert desk.bench.clock.elapsed() - began < 12 * SECOND
+
+
+@virtually
+async def test_an_edit_while_the_old_token_is_given_back_leaves_no_grant_unused() -> None:
+    async with a_desk() as desk:
+        answers(desk)
+        configure(desk)
+        await until(lambda: desk.bench.stored.generation == 2 if login_id(desk) else False)
+        desk.bench.endpoint.revoking = asyncio.Event()
+        configure(desk, ANOTHER)
+        await until(lambda: desk.bench.endpoint.revoked)
+        configure(desk, ANOTHER, headers={"X-Team": Secret("a")})
+        await until(lambda: desk.bench.stored.generation == 2)
+        assert login_id(desk) == "machine-2"
 
 
 @virtually

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpproxy.core.errors import LoginDenied, LoginError
-from mcpproxy.core.model import PendingLogin, Secret
+from mcpproxy.core.model import Secret
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.oauth.authorization import (
     AuthorizationRequest,
     authorization_url,

@@ -10,7 +10,8 @@ import pytest
 
 from mcpproxy.core.errors import DiscoveryFailed, LoginDenied, LoginError
 from mcpproxy.core.http import HttpReply, NoReply
-from mcpproxy.core.model import OAuthConfig, PendingLogin, RegistrationSource, Secret, Upstream
+from mcpproxy.core.model import OAuthConfig, RegistrationSource, Secret, Upstream
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.storage.memory import MemoryStore
 from tests.oauth.made import ISSUER, NOW, REDIRECT, SERVER, FixedClock, Network, answer, nothing

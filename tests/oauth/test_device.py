@@ -9,14 +9,8 @@ import pytest
 
 from mcpproxy.core.errors import DiscoveryFailed, LoginDenied, LoginError, LoginTimedOut
 from mcpproxy.core.http import HttpReply, NoReply
-from mcpproxy.core.model import (
-    FailureKind,
-    GrantType,
-    OAuthConfig,
-    PendingLogin,
-    RefreshFailure,
-    Secret,
-)
+from mcpproxy.core.model import FailureKind, GrantType, OAuthConfig, RefreshFailure, Secret
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.provider_ports import DeviceWait
 from mcpproxy.oauth.registration import DEVICE_GRANT
 from tests.oauth.made import ISSUER, NOW, REDIRECT, SERVER, answer, nothing

@@ -17,12 +17,12 @@ from mcpproxy.core.model import (
     Grant,
     GrantType,
     OAuthConfig,
-    PendingLogin,
     RefreshFailure,
     Refusals,
     Secret,
     Upstream,
 )
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.provider_ports import DeviceWait, Issued
 from mcpproxy.oauth.client import OAuthHttpSender
 from mcpproxy.oauth.conversation import Conversation

@@ -14,7 +14,6 @@ from mcpproxy.core.model import (
     Grant,
     GrantType,
     Learned,
-    PendingLogin,
     Phase,
     RefreshCause,
     RefreshFailure,
@@ -25,6 +24,7 @@ from mcpproxy.core.model import (
     TokenSet,
     Variant,
 )
+from mcpproxy.core.pending_login import PendingLogin
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ISSUER = "https://provider.example"

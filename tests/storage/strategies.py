@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from mcpproxy.core.ledger import LedgerLine
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
+from mcpproxy.core.model import ClientRegistration, Grant, Secret
+from mcpproxy.core.pending_login import PendingLogin
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _TIMES = st.datetimes(timezones=st.just(UTC))

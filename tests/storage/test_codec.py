@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError
 from mcpproxy.core.ledger import LedgerLine
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
+from mcpproxy.core.model import ClientRegistration, Grant, Secret
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.storage import codec
 from tests.storage.samples import (
     a_grant,

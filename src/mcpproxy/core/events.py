@@ -105,6 +105,11 @@ class ClientRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairFailed:
+    """Looking after it brought nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientConfigured:
     """The person gave our client another secret or key; what was refused for the old one is
     tried again.
@@ -140,6 +145,7 @@ GrantEvent = (
     | TokenRejected
     | TokenAccepted
     | RepairBegan
+    | RepairFailed
     | ClientRenewed
     | ClientConfigured
     | EndpointMoved

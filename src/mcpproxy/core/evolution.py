@@ -19,6 +19,7 @@ from mcpproxy.core.events import (
     GrantEvent,
     RefreshFailed,
     RepairBegan,
+    RepairFailed,
     SendingBegan,
     TokenAccepted,
     TokenRejected,
@@ -27,6 +28,7 @@ from mcpproxy.core.events import (
 )
 from mcpproxy.core.lifecycle import CLIENT_ERRORS, offered_again_at
 from mcpproxy.core.model import (
+    NO_HELP,
     FailureKind,
     FailureRun,
     Grant,
@@ -83,7 +85,10 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
                 return grant
             return replace(grant, rejected=None, rejected_at=None, rejections=0)
         case RepairBegan(at):
-            return _repairing(grant, at)
+            count = grant.refusals.count if grant.refusals else 0
+            return _with_repair(replace(grant, repair_tried_at=at), count)
+        case RepairFailed():
+            return _with_repair(grant, NO_HELP)
         case ClientRenewed(client, instead_of):
             return replace(grant, client=client) if grant.client == instead_of else grant
         case ClientConfigured(client):
@@ -203,11 +208,10 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
     )
 
 
-def _repairing(grant: Grant, at: datetime) -> Grant:
+def _with_repair(grant: Grant, repaired: int) -> Grant:
     """Noted beside the trouble itself: a clock that is set must not make it happen again."""
     refusals = grant.refusals
-    repaired = refusals and replace(refusals, repaired=refusals.count)
-    return replace(grant, repair_tried_at=at, refusals=repaired)
+    return replace(grant, refusals=refusals and replace(refusals, repaired=repaired))
 
 
 def _opens_a_window(grant: Grant) -> bool:

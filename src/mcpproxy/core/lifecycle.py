@@ -141,16 +141,15 @@ def ending(grant: Grant, now: datetime) -> Ending | None:
 
 
 def repairs_client(grant: Grant) -> bool:
-    """Whether the provider refused our client and not the login, and we may register anew, once
-    the refusal is confirmed: the login is no worse for it until the new registration was refused
-    too.
+    """Whether the provider refused our client and not the login, and we may register anew once
+    it has said so for the third time: a refresh token belongs to its client, so that one is not
+    given up for a passing word. The login is no worse for it until the new one is refused too.
     """
     refusals, ours = grant.refusals, grant.client.source is RegistrationSource.DYNAMIC
     if refusals is None or not ours or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
         return False
     untested = refusals.repaired in (0, refusals.count)
-    in_time = refusals.count < MAX_REFUSALS and untested
-    return in_time and refusals.failure.code in CLIENT_ERRORS
+    return untested and refusals.failure.code in CLIENT_ERRORS
 
 
 def own_words(failure: RefreshFailure) -> str:
@@ -190,10 +189,13 @@ def _due(
     refusals = grant.refusals
     if refusals is not None:
         if refusals.count >= MAX_REFUSALS:
-            if grant.grant_type is not GrantType.CLIENT_CREDENTIALS:
+            if repairs_client(grant):
+                at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
+            elif grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+                # Whoever looks after the provider may allow these credentials again.
+                at, cause = refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
+            else:
                 return None
-            # Whoever looks after the provider may allow these credentials again.
-            at, cause = refusals.begun_at + policy.retry_after_cap, RefreshCause.RETRY
         elif refusals.count == 1:
             at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
         else:

@@ -264,10 +264,13 @@ class FailureRun:
     window_open: bool = False
 
 
+NO_HELP: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Refusals:
     """The provider's refusals of the present refresh token, and what it said. `repaired` is the
-    count at which the client was looked after; 0: it was not.
+    count at which the client was looked after, 0: it was not, NO_HELP: in vain.
     """
 
     count: int
@@ -358,45 +361,3 @@ class Grant:
     learned: Learned = Learned()
     repair_tried_at: datetime | None = None
     told_generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceCode:
-    """What the provider gave for a login at another device (RFC 8628 section 3.2).
-
-    `interval` is the least time between two polls.
-    """
-
-    device_code: Secret
-    user_code: str
-    verification_uri: str
-    verification_uri_complete: str | None
-    interval: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class PendingLogin:
-    """A login between its authorization request and its code; sealed as a whole.
-
-    `state` finds it again; single use; `expires_at` bounds it. With a `device` there is no
-    redirect: the token endpoint is polled.
-    """
-
-    flow_id: str
-    server: str
-    server_url: str
-    state: Secret
-    code_verifier: Secret
-    issuer: str
-    token_endpoint: str
-    client: ClientRegistration
-    authorization_url: str
-    redirect_uri: str
-    created_at: datetime
-    expires_at: datetime
-    iss_required: bool = False
-    resource: str | None = None
-    scope: str | None = None
-    revocation_endpoint: str | None = None
-    answer: Secret | None = None
-    device: DeviceCode | None = None

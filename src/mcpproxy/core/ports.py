@@ -13,8 +13,9 @@ from typing import Protocol
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import StoreError, StoreTrouble
 from mcpproxy.core.ledger import LedgerLine
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret, Upstream
+from mcpproxy.core.model import ClientRegistration, Grant, Secret, Upstream
 from mcpproxy.core.notices import Notice
+from mcpproxy.core.pending_login import PendingLogin
 
 
 class Clock(Protocol):

@@ -12,13 +12,13 @@ from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
 from mcpproxy.core.model import (
     ClientRegistration,
     Grant,
-    PendingLogin,
     RefreshFailure,
     Secret,
     TokenSet,
     Upstream,
     Variant,
 )
+from mcpproxy.core.pending_login import PendingLogin
 
 
 class HttpSender(Protocol):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from mcpproxy.core.lifecycle import CLIENT_ERRORS
+from mcpproxy.core.lifecycle import CLIENT_ERRORS, MAX_REFUSALS
 from mcpproxy.core.model import Grant, RegistrationSource
 
 GONE: Final = frozenset({404, 405, 410, 301, 302, 303, 307, 308})
@@ -34,8 +34,7 @@ def repair_due(grant: Grant, now: datetime) -> Repair | None:
     refusals, failures, client = grant.refusals, grant.failures, grant.client
     ours = client.source is RegistrationSource.DYNAMIC
     if refusals is not None:
-        # A refresh token belongs to its client: one stray refusal is no reason to give that up.
-        refused = refusals.count > 1 and refusals.failure.code in CLIENT_ERRORS
+        refused = refusals.count >= MAX_REFUSALS and refusals.failure.code in CLIENT_ERRORS
         return Repair.CLIENT if refused and ours and refusals.repaired == 0 else None
     lately = tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER
     if failures is not None and failures.failure.status in GONE:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mcpproxy.core.errors import StoreError
-from mcpproxy.core.model import PendingLogin
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import Store
 from mcpproxy.core.provider_ports import DeviceWait, LoginConversation
 

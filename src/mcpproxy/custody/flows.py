@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mcpproxy.core.errors import LoginDenied, LoginTimedOut, McpproxyError, UnknownLogin
-from mcpproxy.core.model import PendingLogin
 from mcpproxy.core.notices import LoginFailed, LoginSucceeded
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import LoginFlow, Publisher
 
 MAX_FLOWS: Final = 100

@@ -22,8 +22,9 @@ from mcpproxy.core.errors import (
     UnknownLogin,
     UnknownServer,
 )
-from mcpproxy.core.model import Grant, GrantType, PendingLogin, Secret, Upstream
+from mcpproxy.core.model import Grant, GrantType, Secret, Upstream
 from mcpproxy.core.notices import LedgerWritten, LoggedOut, LoginBegan
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.core.ports import (
     CallbackListener,

@@ -14,7 +14,8 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from mcpproxy.core.errors import LoginDenied, LoginError
-from mcpproxy.core.model import PendingLogin, Secret
+from mcpproxy.core.model import Secret
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.oauth.discovery import Discovered
 from mcpproxy.oauth.token import displayable
 

@@ -20,13 +20,13 @@ from mcpproxy.core.model import (
     Grant,
     GrantType,
     OAuthConfig,
-    PendingLogin,
     RefreshFailure,
     RegistrationSource,
     Secret,
     TokenSet,
     Upstream,
 )
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import Clock, Store
 from mcpproxy.core.provider_ports import DeviceWait, HttpSender
 from mcpproxy.oauth.answer import pack, unpack

@@ -12,14 +12,8 @@ from typing import Final
 
 from mcpproxy.core.errors import DiscoveryFailed, LoginError
 from mcpproxy.core.http import HttpReply, HttpRequest, NoReply
-from mcpproxy.core.model import (
-    ClientRegistration,
-    DeviceCode,
-    FailureKind,
-    PendingLogin,
-    RefreshFailure,
-    TokenSet,
-)
+from mcpproxy.core.model import ClientRegistration, FailureKind, RefreshFailure, TokenSet
+from mcpproxy.core.pending_login import DeviceCode, PendingLogin
 from mcpproxy.core.provider_ports import DeviceWait
 from mcpproxy.oauth.assertion import Proof
 from mcpproxy.oauth.body import Fields, life_of, read_fields, text_of, token_of

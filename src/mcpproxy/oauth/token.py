@@ -20,13 +20,13 @@ from mcpproxy.core.model import (
     FailureKind,
     Grant,
     GrantType,
-    PendingLogin,
     RefreshFailure,
     Secret,
     Suspect,
     TokenSet,
     Variant,
 )
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.provider_ports import Issued, OtherVariant, RefreshOutcome
 from mcpproxy.core.text import escape_unsafe, shorten
 from mcpproxy.oauth.answer import Answer

@@ -12,7 +12,8 @@ import msgspec
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError
 from mcpproxy.core.ledger import LedgerLine
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin, Secret
+from mcpproxy.core.model import ClientRegistration, Grant, Secret
+from mcpproxy.core.pending_login import PendingLogin
 
 Record = Grant | PendingLogin | ClientRegistration | LedgerLine
 _R = TypeVar("_R", Grant, PendingLogin, ClientRegistration, LedgerLine)

@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from mcpproxy.core.errors import StoreError
 from mcpproxy.core.ledger import MAX_LEDGER, LedgerLine, login_line
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import Clock, LeaseHold
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
 from mcpproxy.storage.holder import Claim, Holder, IsAlive, is_alive, this_process

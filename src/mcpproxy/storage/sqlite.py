@@ -10,7 +10,8 @@ from typing import Final
 
 from mcpproxy.core.errors import StoreCorrupt, StoreError, WrongKey
 from mcpproxy.core.ledger import LedgerLine, login_line
-from mcpproxy.core.model import ClientRegistration, Grant, PendingLogin
+from mcpproxy.core.model import ClientRegistration, Grant
+from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import Clock
 from mcpproxy.storage import codec, sqlite_ledger
 from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
