@@ -90,6 +90,7 @@ def introduce(ground: Ground) -> Rooms:
             known=manager.grant,
             adopt=adopt,
             log_out=lambda server: logins.logout(server),
+            revoke=provider.revoke,
         )
     )
     logins = PendingLogins(

@@ -443,7 +443,7 @@ async def test_an_edit_while_the_old_token_is_given_back_leaves_no_grant_unused(
         configure(desk, ANOTHER)
         await until(lambda: desk.bench.endpoint.revoked)
         configure(desk, ANOTHER, headers={"X-Team": Secret("a")})
-        await until(lambda: desk.bench.stored.generation == 2)
+        await until(lambda: desk.bench.stored.generation == 2, within=15)
         assert login_id(desk) == "machine-2"
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from mcpproxy.core.errors import LoginError, McpproxyError, StoreError
@@ -22,11 +23,15 @@ from mcpproxy.core.provider_ports import LoginConversation
 from mcpproxy.custody.machine_memory import MachineMemory, Recipient
 
 UNDER_WAY: Final = Seeding()
+GIVING_BACK: Final = timedelta(seconds=10)
+"""A person may be waiting for the new login, and the old token ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineTools:
-    """What these logins work with. `known` is the grant in memory; `log_out` gives one back."""
+    """What these logins work with. `known` is the grant in memory; `log_out` gives one back
+    and forgets it, `revoke` only gives it back.
+    """
 
     store: Store
     conversation: LoginConversation
@@ -37,6 +42,7 @@ class MachineTools:
     known: Callable[[str], Grant | None]
     adopt: Callable[[Grant], None]
     log_out: Callable[[str], Awaitable[str | None]]
+    revoke: Callable[[Grant], Awaitable[str | None]]
 
 
 class MachineLogins:
@@ -148,6 +154,9 @@ class MachineLogins:
             if is_wanted(upstream):
                 if stored is not None and fits(stored, upstream):
                     await self._memory.remember(stored)
+                    known = self._tools.known(upstream.name)
+                    if known is None or known.login_id != stored.login_id:
+                        self._tools.adopt(stored)  # an edit came between storing and this
                 elif not await self._memory.is_logged_out(upstream):
                     await self._seed(upstream)
             elif stored is not None and is_unwanted(stored, upstream):
@@ -169,8 +178,19 @@ class MachineLogins:
         current = await tools.store.load_grant(server)
         if current is None or current.login_id != grant.login_id:
             raise LoginError(f"Another login of '{server}' was made at the same time.")
+        if before is not None and before.login_id != current.login_id:
+            await self._give_back(before)
         tools.adopt(current)
         return current
+
+    async def _give_back(self, grant: Grant) -> None:
+        """The token that nobody will use any more, before the next one is asked for: a provider
+        may give the same one to the same client again. As far as it is to be had in time.
+        """
+        if grant.grant_type is GrantType.CLIENT_CREDENTIALS:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GIVING_BACK.total_seconds()):
+                    await self._tools.revoke(grant)
 
     async def _stored(self, server: str) -> Grant | None:
         """None for one that cannot be opened too: it is made anew."""
