@@ -124,6 +124,7 @@ def a_grant_with_everything(server: str = "github-mcp") -> Grant:
         tokens=replace(a_token_set(), refresh_expires_at=NOON + timedelta(days=30)),
         variant=Variant.NO_RESOURCE,
         failures=FailureRun(7, NOON, NOON + timedelta(minutes=5), failure, window_open=True),
+        refusals=made.refusals and replace(made.refusals, repaired=1),
         grant_type=GrantType.DEVICE_CODE,
         learned=Learned(True, timedelta(hours=1), 3, NOON + timedelta(days=30)),
         repair_tried_at=NOON + timedelta(minutes=1),

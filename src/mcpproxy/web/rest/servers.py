@@ -212,10 +212,9 @@ async def _logout(call: Call[NoBody, NoQuery]) -> Done:
     if not known:
         find(call.parts, call.name)
     complaint = await call.parts.logins.logout(call.name)
+    note: str | None = None if known else "There was no login to forget."
     if complaint:
         note = f"Forgotten here, but the provider did not confirm: {complaint}"
-    else:
-        note = None if known else "There was no login to forget."
     return Done(call.name, "logout", note)
 
 
