@@ -77,6 +77,11 @@ class Books:
             del self._by_id[known.popleft().attempt_id]
         return attempt
 
+    def forget(self) -> None:
+        """The vault is an older one, and may speak of any of them as of a new one."""
+        self._by_id.clear()
+        self._of.clear()
+
     def get(self, attempt_id: str) -> Attempted | None:
         return self._by_id.get(attempt_id)
 

@@ -44,13 +44,14 @@ class Checks(Waste):
         if after.tokens.refresh_token is None:
             self.fail(after.server, "stored without its refresh token")
         refused, failed = after.refusals, after.failures
-        is_refusal = refused is not None and refused != before.refusals
-        if before.attempt is not None and after.attempt is None:
+        has_ended = before.attempt is not None and after.attempt is None
+        is_refusal = has_ended and refused is not None and refused != before.refusals
+        if has_ended:
             pace.concluded = True
             pace.unheard += not is_refusal
         if is_refusal and refused is not None:
             self._failed(after.server, refused.failure)
-        elif failed is not None and failed != before.failures:
+        elif has_ended and failed is not None and failed != before.failures:
             self._failed(after.server, failed.failure)
         elif after.variant != before.variant:
             pace.asked = pace.again = True

@@ -15,7 +15,7 @@ from tests.simulation.run import Setting, some_logins
 from tests.simulation.world import World
 
 BEFORE: Final = 2 * 3600.0
-AFTER: Final = 2 * 86_400.0
+AFTER: Final = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cloned:
 
 
 async def clone(seed: int, setting: Setting) -> Cloned:
-    """One machine keeps some logins; after two hours there are two of it, for two days."""
+    """One machine keeps some logins; after two hours there are two of it, for six."""
     engine, random = MemoryEngine(), Random(seed)
     hours = {Fault.TOKEN_REVOKED: 3.0}
     rates = replace(setting.rates, wire=0.0, crash=0.0, paused=0.0, store=0.0, hours=hours)

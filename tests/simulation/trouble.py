@@ -40,7 +40,7 @@ class Trouble:
         self._outage_until = 0.0
         self._outage = Fault.REFUSED
         self.longest_outage = 0.0
-        self._break_next = False
+        self._break_next = self._has_backup = False
 
     def outage(self, server: str) -> Fault | None:
         """How the provider's being down shows for this login now; None: it is there."""
@@ -158,8 +158,11 @@ class Trouble:
         return True
 
     def _back_up(self) -> None:
-        """The vault is copied away, and put back some time later."""
+        """The vault is copied away, and put back some time later; one copy at a time."""
         world = self._world
+        if self._has_backup:
+            return
+        self._has_backup = True
         world.engine.back_up()
         world.errand(self._restore(dict(world.durable), world.random.uniform(0.1, 3.0) * HOUR))
 
@@ -167,8 +170,10 @@ class Trouble:
         """A vault of before the last login or in the middle of a refresh is another story."""
         world = self._world
         await asyncio.sleep(seconds)
+        self._has_backup = False
         same = all(world.durable[s].login_id == grant.login_id for s, grant in backup.items())
-        if not same or world.flights or not world.disk.takes_writes() or world.faults.ceased:
+        busy = any(grant.attempt is not None for grant in world.durable.values())
+        if not same or busy or not world.disk.takes_writes() or world.faults.ceased:
             return
         world.trace("world", "BACKUP RESTORED")
         world.faults.count(Fault.BACKUP_RESTORED)

@@ -104,6 +104,7 @@ class Truth:
     def restored(self) -> None:
         """The ledger went back with the vault."""
         self._lines.clear()
+        self._world.books.forget()
 
     def _was_told(self, process: "Process", attempt: Attempted) -> None:
         """Every attempt counts, and for nobody twice; by two only if one took it over."""

@@ -161,7 +161,9 @@ class Waste:
         failing = {
             server: grant.failures
             for server, grant in self._world.durable.items()
-            if grant.failures is not None and grant.failures.failure.retry_at is None
+            if grant.failures is not None
+            and grant.failures.failure.retry_at is None
+            and grant.refusals is None
         }
         wait = 2 * self._world.tick + 3 * MIN_INTERVAL
         loop.call_later(wait, self._tried_again, self._woken_at, processes, failing)
@@ -177,7 +179,7 @@ class Waste:
         for server, run in failing.items():
             grant = world.durable[server]
             if grant.failures == run and grant.attempt is None:
-                self.fail(server, "the machine woke, and what had failed was not tried again")
+                self.fail(server, f"the machine woke, and what had failed was not tried again")
 
     def clock_stepped(self, seconds: float) -> None:
         """Due times are told by the wall clock: any refresh may come early, once."""
