@@ -7,7 +7,7 @@ stored whatever it takes, in the place of what it was made for and of nothing el
 from dataclasses import replace
 from typing import assert_never
 
-from mcpproxy.core.events import ClientRenewed, EndpointMoved, GrantEvent, RepairBegan
+from mcpproxy.core.events import ClientRenewed, EndpointMoved, GrantEvent, RepairBegan, RepairFailed
 from mcpproxy.core.model import (
     AuthMethod,
     ClientRegistration,
@@ -31,9 +31,9 @@ async def mend(
     begun = await journal.try_append(grant, RepairBegan(clock.now()))
     if begun is None:
         return None
-    event = await _find(begun, repair, with_)
+    event = await _find(begun, repair, with_) or RepairFailed()
     # What the provider gave exists nowhere else, and is good whatever happened meanwhile.
-    return begun if event is None else await journal.append_at_any_cost(begun, event)
+    return await journal.append_at_any_cost(begun, event)
 
 
 def client_configured(grant: Grant, upstream: Upstream) -> ClientRegistration | None:
