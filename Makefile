@@ -69,8 +69,18 @@ system:
 	@scripts/system-packages
 
 .PHONY: test
-test: lint unit e2e ## Everything: lint, unit, contract, simulation, end to end
+test: forget lint unit e2e ## Everything: lint, unit, contract, simulation, end to end
 	@$(BIN)/python scripts/test-summary test-results/unit.xml test-results/e2e.xml
+	@$(BIN)/python -m tests.report
+
+# A figure counts for the run that measured it.
+.PHONY: forget
+forget:
+	@rm -rf test-results/proof
+
+.PHONY: report
+report: dev ## The figures of the last run on one page, test-results/reliability.html
+	@$(BIN)/python -m tests.report
 
 .PHONY: unit
 unit: dev system peers ## Unit, contract and simulation tests
@@ -83,7 +93,7 @@ e2e: dev system peers ## End-to-end and crash tests: real servers, processes, a 
 	$(BIN)/pytest tests/e2e tests/crash --junit-xml=test-results/e2e.xml $(ARGS)
 
 .PHONY: sim
-sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite): faults against the logins
+sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite), on all cores; goes on where it stopped
 	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --years $(or $(YEARS),10) \
 	  --engine $(or $(ENGINE),memory) $(ARGS)
 

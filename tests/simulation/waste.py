@@ -179,7 +179,7 @@ class Waste:
         for server, run in failing.items():
             grant = world.durable[server]
             if grant.failures == run and grant.attempt is None:
-                self.fail(server, f"the machine woke, and what had failed was not tried again")
+                self.fail(server, "the machine woke, and what had failed was not tried again")
 
     def clock_stepped(self, seconds: float) -> None:
         """Due times are told by the wall clock: any refresh may come early, once."""
