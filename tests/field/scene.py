@@ -6,14 +6,14 @@ refresh the grant, if a browser is opened, or if a grant that is gone is present
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Self
 
-from mcpproxy.core.causes import Level
-from mcpproxy.core.connection import Connection, ConnectionState
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import LoginRequired, RefreshPending
 from mcpproxy.core.health import Health
 from mcpproxy.core.model import Grant, Secret, TokenSet, Upstream
@@ -30,8 +30,9 @@ from mcpproxy.custody.refresh_manager import RefreshManager
 from mcpproxy.oauth.repair import Repairs
 from mcpproxy.oauth.token_endpoint import TokenEndpoint
 from mcpproxy.observability.monitor import Monitor
-from tests.builders import ISSUER, SERVER_URL, a_grant
+from tests.builders import ISSUER, a_grant
 from tests.custody.bench import HOUR, NAME, Bench, Notices
+from tests.field.parts import Calls, Connections, Nobody, Seen, asks, url_of
 from tests.field.provider import FieldProvider, Visit
 from tests.simulation.answers import Expiry
 from tests.simulation.provider import Family, Login, Rotation
@@ -53,36 +54,11 @@ TELL_WITHIN: Final = timedelta(seconds=5)
 """How soon after the verdict health must say that the login is gone."""
 
 MOST_REFUSED: Final = 3
-"""How many refreshes a provider may still see of a grant that it has ended."""
+"""How many refreshes a provider may still see of a grant that it has ended, by one client."""
 
 
 class FalseAlarm(AssertionError):
     """Somebody was asked to log in while the provider would have refreshed the grant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What one process showed of one server from this moment on."""
-
-    at: float
-    process: str
-    server: str
-    health: Health
-
-
-@dataclass
-class Calls:
-    """What became of the calls that a scenario made."""
-
-    served: int = 0
-    replayed: int = 0
-    rejected: int = 0
-    pending: list[RefreshPending] = field(default_factory=list)
-    refused: list[LoginRequired] = field(default_factory=list)
-
-    @property
-    def total(self) -> int:
-        return self.served + self.rejected + len(self.pending) + len(self.refused)
 
 
 class _Audience(Notices):
@@ -190,9 +166,9 @@ class Scene(Bench):
             self.clock,
             _Directory(self),
             manager,
-            _Connections(self.connections),
+            Connections(self.connections),
             lambda server: None,
-            _Nobody(),
+            Nobody(),
         )
         return manager
 
@@ -276,16 +252,23 @@ class Scene(Bench):
             assert self.presented(server) == presented, self.story(server)
 
     def require_gone(
-        self, code: str, server: str = NAME, *, cause: str = "grant_ended", refusals: int = 2
+        self,
+        code: str,
+        server: str = NAME,
+        *,
+        cause: str = "grant_ended",
+        refusals: int = 2,
+        mending: float = 0.0,
     ) -> None:
         """The provider ended it; health said so in time, with the provider's own word. The
-        verdict stands from so many refusals.
+        verdict stands from so many refusals, and from what was tried in vain for so many
+        seconds after them.
         """
         family = self.truth(server)
         assert family.ended is not None
-        told = next((seen for seen in self.seen if seen.server == server and _asks(seen)), None)
+        told = next((seen for seen in self.seen if seen.server == server and asks(seen)), None)
         assert told is not None, self.story(server)
-        late = told.at - self._verdict_at(family, refusals)
+        late = told.at - self._verdict_at(family, refusals) - mending
         assert 0 <= late <= TELL_WITHIN.total_seconds(), f"told {late:.1f} s after the verdict"
         assert told.health.cause == cause
         assert code in told.health.detail, told.health.detail
@@ -357,7 +340,7 @@ class Scene(Bench):
                     self._causes[process, server] = health.cause
                     self.seen.append(seen)
                     is_news = True
-                if _asks(seen) and self.is_good(server):
+                if asks(seen) and self.is_good(server):
                     self._alarm(server, f"health says: {health.line}")
         return is_news
 
@@ -373,7 +356,8 @@ class Scene(Bench):
             raise FalseAlarm("\n".join([*self._alarms[:5], *self.story()[-10:]]))
         for family in self.provider.truth.families():
             assert not family.lost_by_us, self.story(family.server)
-            assert len(self._refused(family)) <= MOST_REFUSED, self.story(family.server)
+            clients = Counter(visit.form.get("client_id") for visit in self._refused(family))
+            assert max(clients.values(), default=0) <= MOST_REFUSED, self.story(family.server)
 
 
 class _Directory:
@@ -384,34 +368,6 @@ class _Directory:
 
     def upstreams(self) -> Mapping[str, Upstream]:
         return {name: Upstream(name, url=url_of(name)) for name in self._scene.servers()}
-
-
-@dataclass
-class _Connections:
-    """The port ConnectionFacts: all is connected, unless a scenario says otherwise."""
-
-    known: Mapping[str, Connection]
-
-    def connection(self, server: str) -> Connection:
-        return self.known.get(server, Connection(ConnectionState.CONNECTED, tool_count=1))
-
-
-class _Nobody:
-    """The port Publisher."""
-
-    def publish(self, notice: Notice) -> None:
-        return None
-
-
-def url_of(server: str) -> str:
-    return SERVER_URL if server == NAME else f"https://{server}.example.com/mcp"
-
-
-def _asks(seen: Seen) -> bool:
-    """Whether a person would take it for "log in again": what is degraded only offers it."""
-    health = seen.health
-    demanded = health.action == "login" and health.level is Level.UNHEALTHY
-    return demanded or "login required" in health.line.lower()
 
 
 def _is_word(visit: Visit) -> bool:

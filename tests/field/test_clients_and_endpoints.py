@@ -169,8 +169,8 @@ async def test_a_login_that_belonged_to_a_pruned_client_is_told_as_ended() -> No
         scene.provider.pages[REGISTER] = HttpReply(201, JSON, b'{"client_id": "client-2"}')
         await scene.start()
         await scene.pass_time(2 * HOUR)
-        # The client's refusal, its confirmation, and what is said to the new client.
-        scene.require_gone("invalid_grant", refusals=3)
+        # The client's refusal, its confirmation, the probe, and what is said to the new client.
+        scene.require_gone("invalid_grant", refusals=4)
 
 
 @virtually
@@ -181,7 +181,7 @@ async def test_a_client_that_cannot_be_registered_anew_is_told_as_the_clients_en
         scene.provider.manner = UNKNOWN_CLIENT
         await scene.start()
         await scene.pass_time(2 * HOUR)
-        scene.require_gone("invalid_client", cause="client_ended", refusals=3)
+        scene.require_gone("invalid_client", cause="client_ended", refusals=3, mending=10)
 
 
 @virtually
