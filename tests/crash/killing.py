@@ -141,7 +141,7 @@ class Arena:
         directory: Path,
         *,
         number: int,
-        count: int = 40,
+        count: int = 30,
         bug: str = "none",
         patience: float = PATIENCE,
     ) -> None:
