@@ -14,7 +14,7 @@ from mcpproxy.core.model import (
     Secret,
 )
 from mcpproxy.oauth.discovery import ServerMetadata
-from mcpproxy.oauth.registration import configured_client, is_usable, register
+from mcpproxy.oauth.registration import client_id_of, configured_client, is_usable, register
 from mcpproxy.oauth.steps import drive
 from tests.oauth.made import ISSUER, NOW, REDIRECT, SERVER, Network, answer, nothing
 
@@ -223,3 +223,8 @@ def test_a_registration_is_usable_until_its_secret_ends() -> None:
     assert is_usable(kept, NOW)
     assert is_usable(ends, NOW - timedelta(seconds=1))
     assert not is_usable(ends, NOW)
+
+
+@pytest.mark.parametrize("odd", ["two\nlines", "bell\x07", "\ud800", "x" * 1025, " ", 7, None])
+def test_a_client_id_that_cannot_be_sent_or_shown_is_no_registration(odd: object) -> None:
+    assert client_id_of({"client_id": odd}) is None

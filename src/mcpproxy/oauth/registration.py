@@ -6,6 +6,7 @@ that we made ourselves is ever made anew.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ from mcpproxy.oauth.steps import Steps
 from mcpproxy.oauth.token import displayable
 
 CLIENT_NAME: Final = "mcpproxy"
+CLIENT_ID: Final = re.compile(r"[\x20-\x7e]+")
+MAX_CLIENT_ID: Final = 1024
 PREFERENCE: Final = (AuthMethod.NONE, AuthMethod.SECRET_BASIC, AuthMethod.SECRET_POST)
 """A public client first: it has no secret that could expire or leak."""
 
@@ -113,7 +116,7 @@ def register(
                 next_step="Try again in a while; nothing was changed.",
             )
         fields = read_fields(reply) or {}
-        if 200 <= reply.status < 300 and text_of(fields.get("client_id")):
+        if 200 <= reply.status < 300 and client_id_of(fields):
             made = _registration(fields, server, redirect_uri, proposal, server_url)
             device = way is GrantType.DEVICE_CODE
             return replace(made, grant_types=GRANT_TYPES[way]) if device else made
@@ -124,6 +127,12 @@ def register(
     raise RegistrationFailed(
         f"{server.issuer} does not accept our client: {said}.", next_step=CONFIGURE_CLIENT
     )
+
+
+def client_id_of(fields: Fields) -> str | None:
+    """A client id that can be sent and shown: RFC 6749 appendix A.1's characters, not endless."""
+    text = text_of(fields.get("client_id"))
+    return text if text and len(text) <= MAX_CLIENT_ID and CLIENT_ID.fullmatch(text) else None
 
 
 def _proposals(
@@ -187,7 +196,7 @@ def _registration(
     secret = token_of(fields.get("client_secret"))
     return ClientRegistration(
         issuer=server.issuer,
-        client_id=text_of(fields.get("client_id")) or "",
+        client_id=client_id_of(fields) or "",
         source=RegistrationSource.DYNAMIC,
         redirect_uri=redirect_uri,
         auth_method=_agreed_method(fields, server, proposal, secret),
