@@ -226,6 +226,8 @@ def test_tokens_that_come_too_late_are_kept_as_spares_and_used_when_the_current_
     refused = fail(grant, 0, FailureKind.REFUSED, code="invalid_grant")
     assert refused.tokens.refresh_token == Secret("refresh-9")
     assert (refused.generation, refused.refusals, refused.spares) == (6, None, ())
+    lost_before = fail(replace(grant, unanswered=1), 0, FailureKind.REFUSED, code="invalid_grant")
+    assert lost_before.unanswered == 1
 
 
 def test_events_of_a_superseded_attempt_change_nothing() -> None:

@@ -183,7 +183,8 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
     if failure.kind is FailureKind.REFUSED:
         if grant.spares:
             promoted = replace(grant, spares=grant.spares[1:], attempt=None)
-            return _with_tokens(promoted, grant.spares[0])
+            # Nothing was issued: an answer that was lost before is lost still.
+            return replace(_with_tokens(promoted, grant.spares[0]), unanswered=grant.unanswered)
         past = grant.refusals
         refusals = Refusals(
             count=past.count + 1 if past else 1,
