@@ -34,6 +34,7 @@ from tests.builders import ISSUER, a_grant
 from tests.custody.bench import HOUR, NAME, Bench, Notices
 from tests.field.parts import Calls, Connections, Nobody, Seen, asks, url_of
 from tests.field.provider import FieldProvider, Visit
+from tests.proof import Figure, record
 from tests.simulation.answers import Expiry
 from tests.simulation.provider import Family, Login, Rotation
 
@@ -273,6 +274,16 @@ class Scene(Bench):
         assert told.health.cause == cause
         assert code in told.health.detail, told.health.detail
         assert told.health.action == "login"
+
+    def prove(self, name: str, goal: str, **figures: Figure) -> None:
+        """Leave for the report what this scenario has shown so far."""
+        said = len(self._alarms) + len(self.calls.refused)
+        record(
+            name,
+            goal=goal,
+            held="no false request to sign in" if said == 0 else f"{said} of them",
+            figures={**figures, "false requests to sign in": said},
+        )
 
     def story(self, server: str = NAME) -> list[str]:
         """What happened, for a failure's message."""

@@ -22,7 +22,6 @@ from tests.field.provider import (
     instead,
 )
 from tests.field.scene import DAY, MINUTE, Scene
-from tests.proof import record
 from tests.simulation.provider import Rotation
 
 MOST_AN_HOUR = 24
@@ -136,16 +135,12 @@ async def test_a_provider_that_is_away_for_30_days_costs_no_login() -> None:
         await scene.pass_time(HOUR)
         assert await scene.call()
         scene.require_good()
-        record(
+        scene.prove(
             "field-outage",
-            goal="A provider that is away for 30 days, in every way there is, costs no login",
-            held="no false request to sign in; refreshed within an hour of its return",
-            figures={
-                "days": 30,
-                "ways to be away": len(ways),
-                "attempts": visits,
-                "false requests to sign in": 0,
-            },
+            "A provider that is away for 30 days, in every way there is, costs no login",
+            days=30,
+            ways=len(ways),
+            attempts=visits,
         )
 
 
@@ -182,6 +177,7 @@ async def test_a_disk_that_is_full_for_hours_asks_for_no_login() -> None:
         await scene.pass_time(MINUTE)
         assert await scene.call()
         scene.require_good(presented=1)
+        scene.prove("field-disk-full", "A disk that is full for hours costs no login", hours=8)
 
 
 @virtually
@@ -215,6 +211,8 @@ async def test_a_clock_that_is_wrong_costs_a_few_refreshes_and_no_login(days: in
         assert scene.calls.refused == []
         assert await scene.call()
         scene.require_good()
+        goal = "A clock that is set, used for hours, and set right again costs no login"
+        scene.prove(f"field-clock-{days}", goal, days=days)
 
 
 @virtually
@@ -250,6 +248,8 @@ async def test_a_backup_that_is_put_back_asks_for_no_login(rotation: Rotation) -
         await scene.pass_time(DAY / 4)
         assert await scene.call()
         scene.require_good()
+        goal = "A backup that is put back costs no login that its provider would still refresh"
+        scene.prove(f"field-backup-{rotation}", goal)
 
 
 @virtually

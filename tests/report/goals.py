@@ -119,7 +119,11 @@ GOALS: Final = (
     Goal(
         "Power loss: whatever is left of the writes, every login is there",
         ("power-loss",),
-        (Bound("corrupt, or a login gone back", "=", 0),),
+        (
+            Bound("refreshes recorded", "≥", 500),
+            Bound("disks opened", "≥", 1000),
+            Bound("corrupt, or a login gone back", "=", 0),
+        ),
     ),
     Goal(
         "Race: 32 processes, 1,000 generations over 50 grants, exactly 1,000 refreshes",
@@ -146,6 +150,7 @@ GOALS: Final = (
         (
             Bound("logins", "≥", 200),
             Bound("lost", "=", 0),
+            Bound("refreshes in the busiest second", "≤", 10),
             Bound("callers waited, p95 (s)", "≤", 2),
         ),
     ),
@@ -164,6 +169,11 @@ GOALS: Final = (
         (Bound("days", "≥", 30), Bound("false requests to sign in", "=", 0)),
     ),
     Goal(
+        "A full disk, a clock that is a year off, a backup put back: no false request to sign in",
+        ("field-disk-full", "field-clock-*", "field-backup-*"),
+        (Bound("false requests to sign in", "=", 0),),
+    ),
+    Goal(
         "Disks that fail, are full or read-only: no login lost, no false request to sign in",
         ("disk",),
         (Bound("logins lost", "=", 0), Bound("false calls for a login", "=", 0)),
@@ -174,9 +184,16 @@ GOALS: Final = (
         (Bound("measured, refreshes per hour", "≤ 2 % over", "policy, refreshes per hour"),),
     ),
     Goal(
-        "Soak: no growth of descriptors and tasks, no login lost",
+        "Soak: no growth of memory, descriptors and tasks for 100,000 refreshes, no login lost",
         ("soak",),
-        (Bound("descriptors", "≤", 0), Bound("tasks", "≤", 0), Bound("lost", "=", 0)),
+        (
+            Bound("refreshes", "≥", 5_000),
+            Bound("objects, per 100,000", "≤", 2_000),
+            Bound("resident KiB, per 100,000", "≤", 20_000),
+            Bound("descriptors", "≤", 0),
+            Bound("tasks", "≤", 0),
+            Bound("lost", "=", 0),
+        ),
     ),
 )
 
