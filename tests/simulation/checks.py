@@ -10,7 +10,7 @@ from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import Grant, Secret
 from tests.simulation.answers import TELLS
 from tests.simulation.provider import Family, Processed, Rotation
-from tests.simulation.waste import KEEP_ALIVE, MIN_INTERVAL, Waste, due_after
+from tests.simulation.waste import DOUBT, KEEP_ALIVE, MIN_INTERVAL, Waste, due_after
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -91,6 +91,8 @@ class Checks(Waste):
             self.fail(server, f"asks in a form that is not the login's: {family.wrong_form}")
         if done.is_passing:
             self.refused_for_once(server)
+            # The probe comes 90 s after the first refusal: no other replica lies to it.
+            self._world.faults.be_quiet(server, self._world.now() + DOUBT / 2)
         if family.ended is None:
             pace.after_end = pace.unheard = 0
             return

@@ -51,7 +51,7 @@ def _with_rates(**changes: Any) -> Setting:
 SLOW: Final = _with_rates(wire=0.7, wire_faults=(Fault.SLOW,))
 FULL_DISKS: Final = _with_rates(store=0.02)
 ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2, Fault.CLOCK_STEP: 0.5})
-PAUSES: Final = _with_rates(paused=0.005)
+PAUSES: Final = _with_rates(paused=0.01)
 JAMMED: Final = replace(
     _with_rates(wire=0.0, crash=0.0, paused=0.0, store=0.3, hours={}),
     processes=5,
@@ -74,7 +74,8 @@ IMPATIENT: Final = replace(
 )
 
 ODD: Final = replace(BUSY, odd=1.0)
-CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 1.0})
+CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 0.3})
+LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 0.3})
 OUTAGES: Final = _with_rates(
     hours={Fault.OUTAGE: 1.0, Fault.SUSPEND: 2.0, Fault.NETWORK_CHANGE: 0.3}
 )
@@ -86,6 +87,7 @@ SETTINGS: Final = {
     "full disks": FULL_DISKS,
     "impatient": IMPATIENT,
     "jammed": JAMMED,
+    "locked": LOCKED,
     "odd": ODD,
     "outages": OUTAGES,
     "pauses": PAUSES,

@@ -18,7 +18,7 @@ from mcpproxy.custody.refresh import Busy, Refresh, Refreshed
 from mcpproxy.custody.token_counter import TokenCounter
 from mcpproxy.storage.memory import MemoryStore
 from tests.simulation.planting import Mutant, everywhere, manager_of, replaced
-from tests.simulation.settings import ENDINGS, JAMMED, PAUSES, SLOW
+from tests.simulation.settings import ENDINGS, JAMMED, LOCKED, PAUSES, SLOW
 
 
 def no_lease() -> Any:
@@ -184,7 +184,7 @@ MUTANTS: Final = (
     Mutant("the clock is believed", the_clock_is_believed_more_than_the_store, ENDINGS),
     Mutant("the lease is not given back", lease_not_given_back),
     Mutant("a late answer replaces a newer one", late_answer_replaces_a_newer_one, PAUSES),
-    Mutant("a locked store is taken for an empty one", locked_store_taken_for_an_empty_one),
+    Mutant("a locked store is taken for an empty one", locked_store_taken_for_an_empty_one, LOCKED),
     Mutant("failures are counted in memory only", failures_counted_in_memory_only),
     Mutant("taking over leaves no line", taking_over_leaves_no_line),
     Mutant("the ledger tells the new fingerprint", ledger_tells_the_new_fingerprint),
