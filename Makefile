@@ -101,6 +101,10 @@ sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite), on all cores
 crash: dev ## kill -9 of the real daemon against the logins (KILLS=200 SEED=1)
 	$(BIN)/python -m tests.crash --kills $(or $(KILLS),200) --seed $(or $(SEED),1) $(ARGS)
 
+.PHONY: soak
+soak: dev ## Long soak (REFRESHES=100000): nothing may grow
+	$(BIN)/python -m tests.soak --refreshes $(or $(REFRESHES),100000)
+
 .PHONY: bench
 bench: dev ## Measure the cost of a proxied call
 	$(BIN)/python -m bench $(ARGS)
