@@ -15,7 +15,7 @@ from tests.simulation.settings import SETTINGS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEEDS = range(1, 1001)
-REFRESHES = 300
+REFRESHES = 200
 
 CONTROLS = range(1, 3)
 """Seeds with which a world must find nothing; the bugs are found with these, all but a few."""

@@ -25,10 +25,10 @@ from tests.simulation.settings import BUSY, HOSTS, ON_DISK, YEARS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEMORY_SEEDS = range(1, 10)
-MEMORY_REFRESHES = 4_000
+MEMORY_REFRESHES = 4_200
 YEARS_SEEDS = range(1, 3)
 YEARS_REFRESHES = 3_000
-HOSTS_SEEDS = range(1, 4)
+HOSTS_SEEDS = range(1, 3)
 HOSTS_REFRESHES = 2_000
 SQLITE_SEEDS = range(1, 4)
 SQLITE_REFRESHES = 1_000

@@ -179,7 +179,7 @@ class Trouble:
         world.faults.count(Fault.BACKUP_RESTORED)
         world.engine.restore()
         for server, grant in backup.items():
-            if grant.tokens != world.durable[server].tokens:
+            if grant != world.durable[server]:
                 world.provider.family(server).copied = True
             world.forget_older(server)
             world.remember(grant)

@@ -188,6 +188,8 @@ class Truth:
 
     def _judge_verdict(self, family: Family, grant: Grant, reason: str) -> None:
         server = family.server
+        if family.copied:
+            return  # what the vault knew of it is gone with the newer vault
         if family.lost_in_transit and reason == Verdict.PROVIDER_ENDED:
             self._fail(server, "blames the provider for an answer that was lost on the way")
         if family.lost_in_transit or grant.unanswered:
