@@ -49,7 +49,7 @@ async def test_a_full_disk_stops_no_call_and_loses_no_login(world: World) -> Non
     big = fill(world.daemon.data_dir)
     world.begin_refresh()
     server = world.daemon.until(NAME, lambda found: "writes" in found["health"]["summary"])
-    assert server["health"]["line"] == "Store does not take writes: full"
+    assert server["health"]["line"] == "Store does not take writes: the disk is full"
     assert server["health"]["level"] == "degraded"
     assert server["status"] == "connected"
     assert world.daemon.rest("GET", "/status")["store_trouble"] == "full"
@@ -82,7 +82,7 @@ async def test_a_read_only_disk_serves_what_is_stored_and_takes_no_login(world: 
 
     world.begin_refresh()
     server = daemon.until(NAME, caused_by("store_unwritable"))
-    assert server["health"]["line"] == "Store does not take writes: read-only"
+    assert server["health"]["line"] == "Store does not take writes: the disk is read-only"
     login = daemon.cli("auth", "login", NAME, "--no-browser", "--timeout", "5")
     assert login.returncode == 1, login.stdout + login.stderr
     assert "cannot be written" in login.stderr
