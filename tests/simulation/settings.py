@@ -75,7 +75,7 @@ IMPATIENT: Final = replace(
 
 ODD: Final = replace(BUSY, odd=1.0)
 CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 0.3})
-LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 0.3})
+LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 2.0})
 OUTAGES: Final = _with_rates(
     hours={Fault.OUTAGE: 1.0, Fault.SUSPEND: 2.0, Fault.NETWORK_CHANGE: 0.3}
 )

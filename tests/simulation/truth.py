@@ -54,7 +54,7 @@ class Truth:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._saved_at: dict[str, float] = {}
-        self._lost: Counter[tuple[str, str]] = Counter()
+        self._lost: Counter[tuple[str, str, int]] = Counter()
         self._lines: dict[str, deque[LedgerLine]] = {}
         self._told = 0
         self._metrics = Metrics(world.clock, dict, world.durable.get, {})
@@ -178,7 +178,7 @@ class Truth:
         world, server = self._world, notice.server
         grant, family = world.durable[server], world.provider.family(server)
         world.checks.judge_lost_word(process, server)
-        key = (process.name, grant.login_id)
+        key = (process.name, grant.login_id, grant.generation)
         self._lost[key] += 1
         fickle = world.checks.has_doubt(server) or world.checks.was_set(grant.login_id)
         if self._lost[key] > 1 and not fickle and not family.copied:
