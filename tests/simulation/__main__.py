@@ -9,44 +9,12 @@ import argparse
 import multiprocessing
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from pathlib import Path
 
-from tests.simulation.engines import Engine, MemoryEngine, SqliteEngine
-from tests.simulation.loop import run_virtually
 from tests.simulation.progress import Progress, load
-from tests.simulation.run import Outcome, Setting, simulate
-from tests.simulation.settings import HOSTS, ON_DISK, YEARS, YEARS_ON_DISK
-
-SHARED_MEMORY = Path("/dev/shm")
-
-WORLDS: dict[str, tuple[Setting, ...]] = {
-    "memory": (Setting(), YEARS, HOSTS, YEARS, YEARS, YEARS),
-    "sqlite": (ON_DISK, YEARS_ON_DISK),
-}
-"""By turns: a seed says which."""
-
-
-@contextmanager
-def an_engine(name: str) -> Iterator[Engine]:
-    """The engine of that name on an empty vault."""
-    if name == "memory":
-        yield MemoryEngine()
-        return
-    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=where, prefix="mcpproxy-sim-") as directory:
-        yield SqliteEngine(Path(directory))
-
-
-def run_seed(engine: str, seed: int, refreshes: int) -> Outcome:
-    worlds = WORLDS[engine]
-    with an_engine(engine) as opened:
-        setting = worlds[seed % len(worlds)]
-        return run_virtually(simulate(seed, opened, refreshes=refreshes, setting=setting))
+from tests.simulation.run import Outcome
+from tests.simulation.seeds import WORLDS, run_seed
 
 
 def main(arguments: list[str]) -> int:

@@ -12,14 +12,6 @@ from tests.simulation.faults import ALL, NO_FAULTS, Fault, FaultRates
 QUIET: Final = 75.0
 """Longer than the longest replay window, in seconds."""
 
-STORE_FAULTS: Final = (
-    Fault.STORE_BUSY,
-    Fault.STORE_BUSY,
-    Fault.WRITE_UNSURE,
-    Fault.STORE_FULL,
-    Fault.STORE_READ_ONLY,
-)
-
 _T = TypeVar("_T")
 
 
@@ -70,7 +62,7 @@ class FaultSource:
         """What the store does to one write; a short trouble may meet it at any time."""
         if self._random.random() >= self._rates.store:
             return None
-        fault = self._random.choice(STORE_FAULTS)
+        fault = self._random.choice(self._rates.store_faults)
         lasts = fault in (Fault.STORE_FULL, Fault.STORE_READ_ONLY)
         return None if lasts and self.any_quiet(now) else self.count(fault)
 

@@ -112,6 +112,16 @@ HOURS: Final[Mapping[Fault, float]] = {
 """How many hours lie between two of these, on average."""
 
 
+STORE_FAULTS: Final = (
+    Fault.STORE_BUSY,
+    Fault.STORE_BUSY,
+    Fault.WRITE_UNSURE,
+    Fault.STORE_FULL,
+    Fault.STORE_READ_ONLY,
+)
+"""Those that can meet one write; a busy store is the most common."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaultRates:
     """Chances. `wire` is for one exchange; `crash`, `paused`, `stale` and `store` are for one
@@ -124,6 +134,7 @@ class FaultRates:
     paused: float = 0.0005
     stale: float = 0.01
     store: float = 0.001
+    store_faults: tuple[Fault, ...] = STORE_FAULTS
     caller_gone: float = 0.2
     hours: Mapping[Fault, float] = field(default_factory=lambda: HOURS)
 

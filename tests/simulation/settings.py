@@ -53,8 +53,17 @@ FULL_DISKS: Final = _with_rates(store=0.02)
 ENDINGS: Final = _with_rates(hours={Fault.LOGIN_ENDED: 0.2, Fault.CLOCK_STEP: 0.5})
 PAUSES: Final = _with_rates(paused=0.01)
 JAMMED: Final = replace(
-    _with_rates(wire=0.0, crash=0.0, paused=0.0, store=0.3, hours={}),
-    processes=5,
+    _with_rates(
+        wire=0.0,
+        crash=0.0,
+        paused=0.0,
+        store=0.3,
+        store_faults=(Fault.STORE_FULL, Fault.STORE_READ_ONLY),
+        hours={},
+    ),
+    rotations=(Rotation.STRICT,),
+    odd=0.0,
+    processes=9,
     calls=(20.0, 60.0),
 )
 RESTARTS: Final = _with_rates(
@@ -75,7 +84,8 @@ IMPATIENT: Final = replace(
 
 ODD: Final = replace(BUSY, odd=1.0)
 CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 0.3})
-LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 2.0})
+LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 0.8})
+UNREACHABLE: Final = _with_rates(wire=0.7, wire_faults=(Fault.REFUSED, Fault.DNS, Fault.TLS))
 OUTAGES: Final = _with_rates(
     hours={Fault.OUTAGE: 1.0, Fault.SUSPEND: 2.0, Fault.NETWORK_CHANGE: 0.3}
 )
@@ -93,4 +103,5 @@ SETTINGS: Final = {
     "pauses": PAUSES,
     "restarts": RESTARTS,
     "slow": SLOW,
+    "unreachable": UNREACHABLE,
 }

@@ -19,7 +19,7 @@ from mcpproxy.core.model import (
 from mcpproxy.custody.refresh import Refresh
 from mcpproxy.observability.metrics import Metrics
 from tests.simulation.planting import Mutant, everywhere, replaced
-from tests.simulation.settings import ENDINGS
+from tests.simulation.settings import ENDINGS, UNREACHABLE
 
 
 def cleared_on_503() -> Any:
@@ -160,6 +160,6 @@ MUTANTS: Final = (
     Mutant("a verdict in our own words", verdict_in_our_own_words, ENDINGS),
     Mutant("every failure is shown as an end", every_failure_shown_as_an_end),
     Mutant("an end is not shown", an_end_is_not_shown, ENDINGS),
-    Mutant("what was not sent is called unknown", unsent_called_unknown),
+    Mutant("what was not sent is called unknown", unsent_called_unknown, UNREACHABLE),
     Mutant("lost answers are not counted", failures_are_not_counted),
 )
