@@ -15,7 +15,7 @@ from mcpproxy.core.errors import RefreshPending
 from mcpproxy.core.http import HttpReply
 from mcpproxy.core.model import Grant
 from mcpproxy.core.notices import Notice
-from mcpproxy.core.policy import DEFAULT_POLICY
+from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.refresh import RefreshTools
 from mcpproxy.custody.refresh_manager import RefreshManager
@@ -30,6 +30,9 @@ from tests.proof import record
 pytestmark = pytest.mark.anyio
 
 LOGINS: Final = 200
+STEADY: Final = RefreshPolicy(burst=1)
+"""What a complaint leaves of a burst; without one the test is over in half a minute."""
+
 HOUR: Final = timedelta(hours=1)
 CALLERS: Final = 60
 
@@ -87,7 +90,7 @@ def custody(vault: Vault, clock: SystemClock) -> RefreshManager:
             provider=TokenEndpoint(OAuthHttpSender(policy=DEFAULT_POLICY), clock),
             clock=clock,
             publisher=Unheard(),
-            policy=DEFAULT_POLICY,
+            policy=STEADY,
             holder="storm",
             new_attempt_id=iter(map(str, range(10_000))).__next__,
             may_send=lambda: True,
@@ -130,7 +133,8 @@ async def test_two_hundred_expired_logins_are_refreshed_within_the_providers_lim
     stored = {grant.server: grant for grant in await vault.store.load_grants()}
     await vault.store.close()
     assert provider.reused == []
-    known_by_then = provider.complained[0] + 1
+    # A machine that stumbles sends some closer together than it began them: a complaint may come.
+    known_by_then = provider.complained[0] + 1 if provider.complained else 0.0
     busiest = busiest_second([at for at in provider.asked if at >= known_by_then])
     assert busiest <= LIMIT
     assert all(grant.generation == 2 for grant in stored.values())
