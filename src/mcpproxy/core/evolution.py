@@ -29,6 +29,7 @@ from mcpproxy.core.events import (
 from mcpproxy.core.lifecycle import CLIENT_ERRORS, offered_again_at
 from mcpproxy.core.model import (
     NO_HELP,
+    ClientRegistration,
     FailureKind,
     FailureRun,
     Grant,
@@ -90,7 +91,7 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
         case RepairFailed():
             return _with_repair(grant, NO_HELP)
         case ClientRenewed(client, instead_of):
-            return replace(grant, client=client) if grant.client == instead_of else grant
+            return _renewed(grant, client) if grant.client == instead_of else grant
         case ClientConfigured(client):
             past = grant.refusals
             blamed = past is not None and past.failure.code in CLIENT_ERRORS
@@ -213,6 +214,15 @@ def _with_repair(grant: Grant, repaired: int) -> Grant:
     """Noted beside the trouble itself: a clock that is set must not make it happen again."""
     refusals = grant.refusals
     return replace(grant, refusals=refusals and replace(refusals, repaired=repaired))
+
+
+def _renewed(grant: Grant, client: ClientRegistration) -> Grant:
+    """Whatever was refused meanwhile was another client's: this one is tried once, however late
+    it came.
+    """
+    refusals = grant.refusals
+    untested = refusals and replace(refusals, repaired=refusals.count)
+    return replace(grant, client=client, refusals=untested)
 
 
 def _opens_a_window(grant: Grant) -> bool:
