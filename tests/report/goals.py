@@ -215,14 +215,17 @@ def judge(goal: Goal, proofs: Sequence[Proof]) -> Verdict:
     totals = {
         name: sum(_number(proof.figures.get(name)) or 0 for proof in found) for name in goal.sums
     }
-    complaints = [
+    together = [bound for bound in goal.bounds if bound.figure in goal.sums]
+    each = [bound for bound in goal.bounds if bound.figure not in goal.sums]
+    complaints = [complaint for bound in together if (complaint := bound.complaint(totals))]
+    complaints += [
         f"{proof.name}: {complaint}"
         for proof in found
-        for bound in goal.bounds
-        if (complaint := bound.complaint({**proof.figures, **totals}))
+        for bound in each
+        if (complaint := bound.complaint(proof.figures))
     ]
     if complaints:
-        return Verdict(goal, State.MISSED, "; ".join(dict.fromkeys(complaints)), found)
+        return Verdict(goal, State.MISSED, "; ".join(complaints), found)
     seen = [f"{name}: {total:,.0f}" for name, total in totals.items()]
     return Verdict(goal, State.HELD, "; ".join(seen or [p.held for p in found]), found)
 
