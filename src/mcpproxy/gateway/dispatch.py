@@ -17,9 +17,10 @@ from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.access import Caller, may_call, may_reach
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.session import Call, Sink
+from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -65,19 +66,18 @@ class Dispatch:
                 return live
         return None
 
-    async def call(
-        self, caller: Caller, entry: Entry, params: Members, sink: Sink | None
-    ) -> Members:
+    async def call(self, ask: Ask, entry: Entry, params: Members) -> Members:
         """The response to tools/call; `params` are the caller's, the tool's own name is put in.
 
         Trouble of the upstream comes back as a tool error. An unknown or forbidden tool is one
         answer: unknown.
         """
         live = self._pool.find(entry.server)
-        if live is None or not may_call(caller, live.upstream, entry.tool):
+        if live is None or not may_call(ask.caller, live.upstream, entry.tool):
             return unknown_tool(entry.name)
         params["name"] = jsonrpc.raw(entry.tool.name)
-        return await self.carry(live, entry.tool.name, Call("tools/call", params, sink))
+        call = Call("tools/call", params, ask.sink, ask.client)
+        return await self.carry(live, entry.tool.name, call)
 
     async def carry(self, live: LiveUpstream, tool: str, call: Call) -> Members:
         """As `send`, with trouble as a tool error."""

@@ -24,10 +24,10 @@ from mcpproxy.gateway.asgi import (
     until_gone,
     write,
 )
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.limits import GatewayLimits
-from mcpproxy.gateway.modes.mode import Ask
 from mcpproxy.gateway.reply import Reply
 from mcpproxy.gateway.session import Sink
 from mcpproxy.gateway.sessions import ClientSession, ClientSessions, Outbox

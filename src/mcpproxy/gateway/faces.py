@@ -9,8 +9,9 @@ from typing import Final, Protocol
 from mcpproxy import __version__
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller, Permit, may_call
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import Dispatch, rpc_error, unknown_tool
-from mcpproxy.gateway.modes.mode import Ask, Mode, tool_list
+from mcpproxy.gateway.modes.mode import Mode, tool_list
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
@@ -95,7 +96,7 @@ class Single:
                 return await self._call(live, ask)
             if Permit.READ not in ask.caller.permits:
                 return method_not_found(ask.method)
-            return await live.request(Call(ask.method, ask.params or None, ask.sink))
+            return await live.request(Call(ask.method, ask.params or None, ask.sink, ask.client))
         except McpproxyError as error:
             return rpc_error(error, self.server)
 
@@ -104,7 +105,9 @@ class Single:
         tool = next((tool for tool in live.listing.tools if tool.name == name), None)
         if tool is None or not may_call(ask.caller, live.upstream, tool):
             return unknown_tool(name or "")
-        return await self._dispatch.carry(live, tool.name, Call(ask.method, ask.params, ask.sink))
+        return await self._dispatch.carry(
+            live, tool.name, Call(ask.method, ask.params, ask.sink, ask.client)
+        )
 
     def _tools(self, live: LiveUpstream, caller: Caller) -> bytes:
         tools = live.listing.tools

@@ -12,10 +12,10 @@ from typing import Final
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.asgi import Receive, Send, respond, until_gone
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.limits import GatewayLimits
-from mcpproxy.gateway.modes.mode import Ask
 from mcpproxy.gateway.reply import Reply
 from mcpproxy.gateway.session import Sink
 from mcpproxy.gateway.wire import eras, jsonrpc

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from mcpproxy import __version__
 from mcpproxy.core.errors import McpproxyError, ProtocolError
+from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.failures import Broken, NotMcp
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.link import Link
@@ -30,11 +31,15 @@ _PROGRESS: Final = "notifications/progress"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to an upstream, with the caller's params; `sink` hears what precedes the answer."""
+    """A request to an upstream, with the caller's params; `sink` hears what precedes the answer.
+
+    `client` is whom the upstream may ask back; None when the call is ours.
+    """
 
     method: str
     params: Members | None = None
     sink: Sink | None = None
+    client: Client | None = None
 
 
 class Listener(Protocol):

@@ -2,9 +2,10 @@
 
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import SEPARATOR, Catalog
 from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
-from mcpproxy.gateway.modes.mode import Ask, Lists
+from mcpproxy.gateway.modes.mode import Lists
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 
@@ -35,4 +36,4 @@ class DirectMode:
             return tool_error(error, name.partition(SEPARATOR)[0])
         if entry is None:
             return unknown_tool(name)
-        return await self._dispatch.call(ask.caller, entry, ask.params, ask.sink)
+        return await self._dispatch.call(ask, entry, ask.params)

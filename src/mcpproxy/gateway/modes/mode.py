@@ -1,25 +1,14 @@
 """What a routing mode is: the tools of one endpoint, listed and called."""
 
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mcpproxy.gateway.access import Caller
-from mcpproxy.gateway.session import Sink
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 # Lists kept for as many kinds of callers; each is as long as all their tools.
 _MAX_LISTS: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request of a client, as a mode or face answers it."""
-
-    caller: Caller
-    method: str
-    params: Members
-    sink: Sink | None = None
 
 
 class Mode(Protocol):

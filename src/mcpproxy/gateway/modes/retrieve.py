@@ -13,6 +13,7 @@ from msgspec import Raw
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.core.health import Health
 from mcpproxy.gateway.access import Caller, may_reach
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry
 from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
 from mcpproxy.gateway.modes.builtin import (
@@ -24,7 +25,7 @@ from mcpproxy.gateway.modes.builtin import (
     MAX_LIMIT,
     PERMIT_OF,
 )
-from mcpproxy.gateway.modes.mode import Ask, text_error, text_result, tool_list
+from mcpproxy.gateway.modes.mode import text_error, text_result, tool_list
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search import ToolIndex
 from mcpproxy.gateway.text import short
@@ -117,7 +118,7 @@ class RetrieveMode:
         given = asked.args if asked.args_json is None else Raw(asked.args_json.encode())
         jsonrpc.members(given)
         params = {**ask.params, "arguments": given}
-        return await self._dispatch.call(ask.caller, entry, params, ask.sink)
+        return await self._dispatch.call(ask, entry, params)
 
     def _retrieve(self, caller: Caller, arguments: Raw) -> Members:
         asked = msgspec.json.decode(arguments, type=_Query)
