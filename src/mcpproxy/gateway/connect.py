@@ -11,7 +11,7 @@ from mcpproxy.core.model import Transport
 from mcpproxy.gateway.failures import LinkFailed, NotMcp
 from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.session import Listener, Session
-from mcpproxy.gateway.tools import Listing, list_tools
+from mcpproxy.gateway.tools import Offer, list_offer
 from mcpproxy.gateway.transports import TRANSPORTS, candidates
 from mcpproxy.gateway.wire.handshake import Agreed
 
@@ -24,7 +24,7 @@ class Connected:
 
     session: Session
     agreed: Agreed
-    listing: Listing
+    offer: Offer
     transport: Transport
 
 
@@ -45,13 +45,11 @@ async def _over(transport: Transport, site: Site, listener: Listener) -> Connect
     session = Session(listener, site.limits)
     try:
         agreed = await session.begin(await TRANSPORTS[transport](site, session))
-        listing = Listing()
-        if agreed.has("tools"):
-            listing = await list_tools(session.request, site.limits.max_pages)
+        offer = await list_offer(session.request, agreed, site.limits)
     except BaseException:
         await session.close()
         raise
-    return Connected(session, agreed, listing, transport)
+    return Connected(session, agreed, offer, transport)
 
 
 def _no_transport(failures: list[NotMcp]) -> LinkFailed:

@@ -102,7 +102,7 @@ class Single:
 
     async def _call(self, live: LiveUpstream, ask: Ask) -> Members:
         name = jsonrpc.text(ask.params.get("name"))
-        tool = next((tool for tool in live.listing.tools if tool.name == name), None)
+        tool = next((tool for tool in live.offer.tools if tool.name == name), None)
         if tool is None or not may_call(ask.caller, live.upstream, tool):
             return unknown_tool(name or "")
         return await self._dispatch.carry(
@@ -110,7 +110,7 @@ class Single:
         )
 
     def _tools(self, live: LiveUpstream, caller: Caller) -> bytes:
-        tools = live.listing.tools
+        tools = live.offer.tools
         return tool_list([t.definition for t in tools if may_call(caller, live.upstream, t)])
 
 

@@ -115,7 +115,7 @@ class Pool:
 
     def listed(self, upstream: LiveUpstream) -> None:
         if self._live.get(upstream.name) is upstream:
-            self._offer(upstream.name, upstream.listing.tools)
+            self._offer(upstream.name, upstream.offer.tools)
 
     def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
         self._audience.notified(upstream.name, method, message)

@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Meta, Raw
 
 from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 Object = dict[str, Raw]
@@ -69,19 +71,23 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Offer:
     """What an upstream offers, and why some of it is hidden."""
 
     tools: tuple[Tool, ...] = ()
     hidden: tuple[str, ...] = ()
 
 
-async def list_tools(request: Callable[[Call], Awaitable[Members]], max_pages: int) -> Listing:
+async def list_offer(
+    request: Callable[[Call], Awaitable[Members]], agreed: Agreed, limits: GatewayLimits
+) -> Offer:
     """All pages of tools/list. Raises LinkFailed, ProtocolError."""
+    if not agreed.has("tools"):
+        return Offer()
     tools: dict[str, Tool] = {}
     hidden: list[str] = []
     cursor: Raw | None = None
-    for _ in range(max_pages):
+    for _ in range(limits.max_pages):
         params: Members | None = None if cursor is None else {"cursor": cursor}
         response = await request(Call("tools/list", params))
         error = jsonrpc.error_of(response)
@@ -102,7 +108,7 @@ async def list_tools(request: Callable[[Call], Awaitable[Members]], max_pages: i
         if jsonrpc.is_null(following) or following == cursor:
             break
         cursor = following
-    return Listing(tuple(tools.values()), tuple(hidden))
+    return Offer(tuple(tools.values()), tuple(hidden))
 
 
 def _array(raw: Raw | None) -> list[Raw]:

@@ -39,17 +39,17 @@ from mcpproxy.gateway.failures import (
 )
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
 from mcpproxy.gateway.link import Site
+from mcpproxy.gateway.offering import Offering
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
-from mcpproxy.gateway.tools import Listing, list_tools
+from mcpproxy.gateway.tools import Offer
 from mcpproxy.gateway.transports.guard import ProcessGuard
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
 
-_TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 # No sleep is trusted for longer: the machine may have slept meanwhile.
 _LONGEST_SLEEP: Final = timedelta(seconds=30)
 _TELL_DROPPED_EVERY: Final = 5.0
@@ -87,12 +87,14 @@ class LiveUpstream:
         self.upstream = upstream
         self.name = upstream.name
         self.connection = Connection()
-        self.listing = Listing()
         self.agreed: Agreed | None = None
         self.challenge: str | None = None
         self._means = means
         self._observer = observer
         self.scrub = Scrubber(upstream)
+        self._offering = Offering(
+            self.request, self._listable, self._offer_changed, self._log, means.limits
+        )
         self._said = LineThrottle(self._log, time.monotonic, _TELL_DROPPED_EVERY)
         self._site = Site(
             upstream=upstream,
@@ -105,12 +107,16 @@ class LiveUpstream:
         self._session: Session | None = None
         self._why: McpproxyError | None = None
         self._due = asyncio.Event()
-        self._relist = asyncio.Event()
         self._lost: asyncio.Future[Exception] | None = None
         self._attempted: asyncio.Future[None] | None = None
         self._attempt_ended_at = timedelta(0)
         self._tried = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def offer(self) -> Offer:
+        """What it offers, or offered when it was last there."""
+        return self._offering.offer
 
     # --- life -----------------------------------------------------------------------------
 
@@ -122,7 +128,7 @@ class LiveUpstream:
             self._misconfigured(self.upstream.problem)
             return
         self._spawn(self._keep_connected())
-        self._spawn(self._keep_listed())
+        self._spawn(self._offering.keep())
 
     def _misconfigured(self, problem: str) -> None:
         self._why = Misconfigured(problem)
@@ -300,9 +306,9 @@ class LiveUpstream:
         self._session, self._why, self.challenge = made.session, None, None
         self.agreed = made.agreed
         self._log(f"connected over {made.transport}, protocol {made.agreed.version}")
-        self._offer(made.listing)
+        self._offering.put(made.offer)
         now = self._means.clock.now()
-        self._set(Connection(ConnectionState.CONNECTED, len(made.listing.tools), since=now))
+        self._set(Connection(ConnectionState.CONNECTED, len(made.offer.tools), since=now))
         self._observer.listed(self)
 
     def _failed(self, delay: timedelta) -> None:
@@ -338,38 +344,15 @@ class LiveUpstream:
             self._lost.set_result(failure)
 
     def notified(self, method: str, message: Members) -> None:
-        if method == _TOOLS_CHANGED:
-            self._relist.set()
-        else:
+        if not self._offering.heard(method):
             self._observer.notified(self, method, message)
 
-    async def _keep_listed(self) -> None:
-        sweep = self._means.limits.relist_every.total_seconds()
-        while True:
-            # Not every server says that its tools changed: they are asked now and then.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(sweep):
-                    await self._relist.wait()
-            self._relist.clear()
-            if self._session is None or self.agreed is None or not self.agreed.has("tools"):
-                continue
-            try:
-                listing = await list_tools(self.request, self._means.limits.max_pages)
-            except McpproxyError as error:
-                self._log(f"tools could not be listed again: {error.message}")
-                self._relist.set()
-                await asyncio.sleep(_LONGEST_SLEEP.total_seconds())
-                continue
-            if listing != self.listing:
-                self._offer(listing)
-                self._set(replace(self.connection, tool_count=len(listing.tools)))
-                self._observer.listed(self)
-            await asyncio.sleep(self._means.limits.relist_pause.total_seconds())
+    def _listable(self) -> Agreed | None:
+        return self.agreed if self._session is not None else None
 
-    def _offer(self, listing: Listing) -> None:
-        for reason in listing.hidden:
-            self._log(f"hidden tool {reason}")
-        self.listing = listing
+    def _offer_changed(self) -> None:
+        self._set(replace(self.connection, tool_count=len(self.offer.tools)))
+        self._observer.listed(self)
 
     async def _check(self, session: Session) -> None:
         try:

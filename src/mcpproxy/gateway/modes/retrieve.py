@@ -151,7 +151,7 @@ class RetrieveMode:
 
     def _servers(self, caller: Caller, arguments: Raw) -> Members:
         servers = [
-            {"name": live.name, "tools": len(live.listing.tools), **_shown(self._health(live.name))}
+            {"name": live.name, "tools": len(live.offer.tools), **_shown(self._health(live.name))}
             for live in sorted(self._pool, key=lambda live: live.name)
             if may_reach(caller, live.upstream)
         ]
