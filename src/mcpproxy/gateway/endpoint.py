@@ -28,6 +28,7 @@ from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.place import FaceOf
 from mcpproxy.gateway.reply import Reply
 from mcpproxy.gateway.session import Sink
 from mcpproxy.gateway.sessions import ClientSession, ClientSessions, Outbox
@@ -37,9 +38,6 @@ from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 Authenticate = Callable[[Scope], Caller | None]
 """Who is asking, by the request's credentials; None when nobody we know."""
-
-FaceOf = Callable[[str, Caller], Face | None]
-"""The face at a path below the endpoint (`""`, `/all`, `/call`, `/s/NAME`), if there is one."""
 
 _PREFIX: Final = "/mcp"
 _ALLOW: Final = ((b"allow", b"GET, POST, DELETE"),)
@@ -79,10 +77,10 @@ class Endpoint:
             return await _refuse(send, 401, jsonrpc.INVALID_REQUEST, _NO_KEY)
         path = scope["path"].rstrip("/")
         place = path[path.find(_PREFIX) + len(_PREFIX) :]
-        face = self._face_of(place, caller)
-        if face is None:
+        found = self._face_of(place, caller)
+        if found is None:
             return await _refuse(send, 404, jsonrpc.INVALID_REQUEST, f"Nothing is at {place}")
-        exchange = _Exchange(self._sessions, self._limits, caller, face, place, send)
+        exchange = _Exchange(self._sessions, self._limits, found.caller, found.face, place, send)
         headers = headers_of(scope)
         match scope["method"]:
             case "POST":
@@ -153,7 +151,7 @@ class _Exchange:
             answer = rpc_error(error, self._face.server or "mcpproxy")
             return await respond(self._send, 200, jsonrpc.answered(answer, message.get("id")))
         version = agreed_version(jsonrpc.text(params.get("protocolVersion")))
-        session = self._sessions.create(self._caller, self._place, version)
+        session = self._sessions.create(self._caller, self._face, self._place, version)
         result = {"protocolVersion": jsonrpc.raw(version), **introduction}
         body = jsonrpc.answered(jsonrpc.result(jsonrpc.raw(result)), message.get("id"))
         await respond(self._send, 200, body, ((b"mcp-session-id", session.id.encode()),))
@@ -258,7 +256,9 @@ class _Exchange:
         if session_id is None:
             await self._refuse(400, "Mcp-Session-Id is missing: send initialize first")
             return None
-        found = self._sessions.find(session_id.decode("latin-1"), self._caller, self._place)
+        found = self._sessions.find(
+            session_id.decode("latin-1"), self._caller, self._face, self._place
+        )
         if found is None:
             await self._refuse(404, "Session not found: send initialize again")
         return found

@@ -11,6 +11,7 @@ from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller, Permit, may_call
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import Dispatch, rpc_error, unknown_tool
+from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.modes.mode import Mode, tool_list
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -18,6 +19,7 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 _PONG: Final = b"{}"
+TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 _ACCEPTED: Final = frozenset({"ping", "logging/setLevel"})
 _OWN_INFO: Final = jsonrpc.raw({"name": "mcpproxy", "version": __version__})
 
@@ -39,6 +41,10 @@ class Face(Protocol):
 
     async def answer(self, ask: Ask) -> Members:
         """The response to one request. Never raises McpproxyError."""
+        ...
+
+    def shown(self, news: News) -> News | None:
+        """What its clients hear of it, under the names they know; None: nothing."""
         ...
 
 
@@ -68,6 +74,9 @@ class Aggregate:
         if ask.method in _ACCEPTED:
             return jsonrpc.result(_PONG)
         return method_not_found(ask.method)
+
+    def shown(self, news: News) -> News | None:
+        return news if self.changes and news.method == TOOLS_CHANGED else None
 
 
 class Single:
@@ -99,6 +108,9 @@ class Single:
             return await live.request(Call(ask.method, ask.params or None, ask.sink, ask.client))
         except McpproxyError as error:
             return rpc_error(error, self.server)
+
+    def shown(self, news: News) -> News | None:
+        return news if news.server == self.server else None
 
     async def _call(self, live: LiveUpstream, ask: Ask) -> Members:
         name = jsonrpc.text(ask.params.get("name"))

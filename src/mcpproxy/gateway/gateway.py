@@ -15,10 +15,12 @@ from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.catalog import Catalog, Entry
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
-from mcpproxy.gateway.faces import Aggregate, Face, Single
+from mcpproxy.gateway.faces import TOOLS_CHANGED, Aggregate, Single
+from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
+from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search import ToolIndex
 from mcpproxy.gateway.session import Call
@@ -34,7 +36,7 @@ _ALL: Final = "/all"
 _CALL: Final = "/call"
 _ONE: Final = "/s/"
 _OWNER: Final = Caller("owner")
-_TOOLS_CHANGED: Final = jsonrpc.notification("notifications/tools/list_changed")
+_TOOLS_CHANGED: Final = jsonrpc.members(jsonrpc.notification(TOOLS_CHANGED))
 
 
 class Gateway:
@@ -61,7 +63,8 @@ class Gateway:
         self._guard = make_guard()
         self._catalog = Catalog()
         self._index = ToolIndex()
-        self._sessions = ClientSessions(clock, limits)
+        self._hub = Hub(self._may_reach)
+        self._sessions = ClientSessions(clock, limits, self._hub)
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
         self._pool = Pool(means, self._catalog, self)
         self._dispatch = Dispatch(self._pool, self._catalog, clock, publisher)
@@ -147,34 +150,25 @@ class Gateway:
 
     def tools_changed(self, server: str) -> None:
         self._index.replace(server, self._catalog.of(server))
-        self._tell(server, _TOOLS_CHANGED)
+        self._hub.publish(News(server, TOOLS_CHANGED, _TOOLS_CHANGED))
 
     def notified(self, server: str, method: str, message: Members) -> None:
-        self._tell_single(server, jsonrpc.encode(message))
+        self._hub.publish(News(server, method, message))
 
-    def _tell(self, server: str, message: bytes) -> None:
+    def _may_reach(self, caller: Caller, server: str) -> bool:
         live = self._pool.find(server)
-        for session in self._sessions:
-            face = self._faces.get(session.endpoint)
-            concerned = session.endpoint == _ONE + server or (face is not None and face.changes)
-            visible = live is None or may_reach(session.caller, live.upstream)
-            if session.outbox is not None and concerned and visible:
-                session.outbox.put(message)
+        return live is None or may_reach(caller, live.upstream)
 
-    def _tell_single(self, server: str, message: bytes) -> None:
-        for session in self._sessions:
-            if session.outbox is not None and session.endpoint == _ONE + server:
-                session.outbox.put(message)
-
-    def _face_of(self, place: str, caller: Caller) -> Face | None:
+    def _face_of(self, place: str, caller: Caller) -> Place | None:
         face = self._faces.get(place)
         if face is not None:
-            return face
+            return Place(face, caller)
         server = place.removeprefix(_ONE)
         live = self._pool.find(server) if place.startswith(_ONE) else None
         if live is None or not may_reach(caller, live.upstream):
             return None
-        return Single(lambda: self._pool.get(server), server, self._dispatch)
+        single = Single(lambda: self._pool.get(server), server, self._dispatch)
+        return Place(single, caller)
 
 
 def _tool_entry(entry: Entry) -> ToolEntry:

@@ -13,7 +13,10 @@ from datetime import timedelta
 
 from mcpproxy.core.ports import Clock
 from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.faces import Face
+from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.wire import jsonrpc
 
 
 class Outbox:
@@ -45,6 +48,7 @@ class ClientSession:
 
     id: str
     caller: Caller
+    face: Face
     endpoint: str
     version: str
     used_at: timedelta
@@ -52,12 +56,21 @@ class ClientSession:
     in_flight: dict[bytes, asyncio.Task[object]] = field(default_factory=dict)
     cancelled: set[bytes] = field(default_factory=set)
 
+    @property
+    def key(self) -> str:
+        return self.id
+
+    def hear(self, news: News) -> None:
+        if self.outbox is not None:
+            self.outbox.put(jsonrpc.encode(news.message))
+
 
 class ClientSessions:
     """All sessions, the one used longest ago first."""
 
-    def __init__(self, clock: Clock, limits: GatewayLimits) -> None:
+    def __init__(self, clock: Clock, limits: GatewayLimits, hub: Hub) -> None:
         self._clock = clock
+        self._hub = hub
         self._limits = limits
         self._sessions: OrderedDict[str, ClientSession] = OrderedDict()
 
@@ -67,24 +80,28 @@ class ClientSessions:
     def __iter__(self) -> Iterator[ClientSession]:
         return iter(list(self._sessions.values()))
 
-    def create(self, caller: Caller, endpoint: str, version: str) -> ClientSession:
+    def create(self, caller: Caller, face: Face, endpoint: str, version: str) -> ClientSession:
         now = self._clock.elapsed()
         self._forget_old(now)
-        made = ClientSession(secrets.token_urlsafe(24), caller, endpoint, version, now)
+        made = ClientSession(secrets.token_urlsafe(24), caller, face, endpoint, version, now)
         self._sessions[made.id] = made
+        self._hub.add(made)
         return made
 
-    def find(self, session_id: str, caller: Caller, endpoint: str) -> ClientSession | None:
+    def find(
+        self, session_id: str, caller: Caller, face: Face, endpoint: str
+    ) -> ClientSession | None:
         session = self._sessions.get(session_id)
         if session is None or session.endpoint != endpoint or session.caller.name != caller.name:
             return None
-        session.caller = caller
+        session.caller, session.face = caller, face
         session.used_at = self._clock.elapsed()
         self._sessions.move_to_end(session_id)
         return session
 
     def end(self, session: ClientSession) -> None:
         self._sessions.pop(session.id, None)
+        self._hub.remove(session)
         if session.outbox is not None:
             session.outbox.end()
         session.cancelled.update(session.in_flight)
