@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from mcpproxy.core.connection import ConnectionState, Trouble
 from mcpproxy.core.errors import UpstreamError
@@ -184,6 +188,26 @@ async def test_a_command_that_dies_at_once_shows_its_last_words() -> None:
         await until(lambda: site.gateway.connection("up").trouble is Trouble.COMMAND)
         error = site.gateway.connection("up").error
         assert error == "the process ended with exit code 1: TOKEN is not set"
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_command_that_exits_before_it_is_spoken_to_is_never_said_to_be_no_mcp_server(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    upstream = Upstream("up", command="/bin/sh", args=("-c", "echo bye >&2; exit 3"))
+
+    async def errors() -> set[tuple[Trouble | None, str | None]]:
+        seen = set()
+        async with running(*(replace(upstream, name=f"up{n}") for n in range(12))) as site:
+            for n in range(12):
+                connection = partial(site.gateway.connection, f"up{n}")
+                await until(lambda connection=connection: connection().trouble is not None)
+                seen.add((connection().trouble, connection().error))
+        return seen
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        seen = runner.run(errors())
+    assert seen == {(Trouble.COMMAND, "the process ended with exit code 3: bye")}
 
 
 async def test_a_working_dir_that_does_not_exist_is_a_configuration_trouble() -> None:

@@ -36,6 +36,8 @@ _LAST_WORDS: Final = 3
 _CLOSING_SECONDS: Final = 0.5
 # What its pipes still hold after a process has ended is read within this.
 _DRAIN_SECONDS: Final = 0.5
+# A pipe that is closed mostly means that the process has ended: how is known a little later.
+_VERDICT_SECONDS: Final = _DRAIN_SECONDS + 0.5
 
 
 class StdioLink:
@@ -70,11 +72,11 @@ class StdioLink:
         async with self._writing:
             if self._ended.done():
                 raise self._verdict()
-            self._stdin.write(one_line(body) + b"\n")
             try:
+                self._stdin.write(one_line(body) + b"\n")
                 await self._stdin.drain()
-            except (OSError, RuntimeError) as error:
-                await asyncio.wait([self._ended], timeout=_CLOSING_SECONDS)
+            except (OSError, RuntimeError) as error:  # RuntimeError: uvloop's, of a closed pipe
+                await asyncio.wait([self._ended], timeout=_VERDICT_SECONDS)
                 raise self._verdict() from error
 
     def agreed(self, agreed: Agreed) -> None:
