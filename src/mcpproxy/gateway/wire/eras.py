@@ -27,9 +27,14 @@ META_VERSION: Final = META_PREFIX + "protocolVersion"
 META_CAPABILITIES: Final = META_PREFIX + "clientCapabilities"
 META_CLIENT: Final = META_PREFIX + "clientInfo"
 META_SERVER: Final = META_PREFIX + "serverInfo"
+META_LOG_LEVEL: Final = META_PREFIX + "logLevel"
+META_SUBSCRIPTION: Final = META_PREFIX + "subscriptionId"
 
 HEADER_MISMATCH: Final = -32020
+MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_VERSION: Final = -32022
+MODERN_ERRORS: Final = (HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION)
+"""Codes that only servers of a modern revision know."""
 
 NAME_OF: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Modern methods whose subject is repeated in the `Mcp-Name` header, and the member it is."""
