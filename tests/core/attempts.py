@@ -8,6 +8,7 @@ from mcpproxy.core.model import FailureKind, Grant
 from tests.builders import NOW, a_failure, an_attempt
 
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 

@@ -24,6 +24,7 @@ DAY = timedelta(days=1)
 CONNECTED = Connection(ConnectionState.CONNECTED, tool_count=5)
 NEEDS_LOGIN = Connection(ConnectionState.ERROR, trouble=Trouble.LOGIN_NEEDED, since=NOW + SECOND)
 DEAD = a_token_set(issued_at=NOW - timedelta(hours=2))
+DUE = a_token_set(issued_at=NOW - timedelta(minutes=48))
 WITHOUT_REFRESH = a_token_set(refresh_token=None)
 
 
@@ -175,7 +176,7 @@ EXAMPLES: Final = {
         f"registered anew, and the refresh tried again at {AT_10}",
     ),
     "refresh_refused": Example(
-        of(refusals=refused(1)),
+        of(refusals=refused(1), tokens=DUE),
         "Refresh refused by provider: invalid_grant; confirming in 10s",
         f"invalid_grant; confirming at {AT_10}",
         "login",

@@ -25,17 +25,21 @@ from mcpproxy.core.model import FailureKind, RefreshCause, Verdict
 from mcpproxy.core.policy import calculate_backoff
 from mcpproxy.core.repair import Repair, repair_due
 from tests.builders import NOW, a_grant, a_token_set, an_attempt
-from tests.core.attempts import HOUR, SECOND, fail
+from tests.core.attempts import HOUR, MINUTE, SECOND, fail
+
+DUE = a_token_set(issued_at=NOW - 48 * MINUTE)
+"""At 80 % of its life."""
 
 
 def test_a_first_refusal_is_confirmed_before_it_is_believed() -> None:
-    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    grant = fail(a_grant(tokens=DUE), 0, FailureKind.REFUSED, code="invalid_grant")
     assert ending(grant, NOW + SECOND) is None
     assert plan(grant, NOW + SECOND) == WaitUntil(NOW + 10 * SECOND, RefreshCause.CONFIRM)
 
 
 def test_a_confirmed_refusal_is_the_providers_verdict_and_is_probed_once_more_then_left() -> None:
-    grant = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    dying = a_token_set(issued_at=NOW - HOUR + 40 * SECOND)
+    grant = fail(a_grant(tokens=dying), 0, FailureKind.REFUSED, code="invalid_grant")
     grant = fail(grant, 10, FailureKind.REFUSED, code="invalid_grant")
     ended = ending(grant, NOW + 12 * SECOND)
     assert ended is not None

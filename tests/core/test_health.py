@@ -87,10 +87,20 @@ def test_an_unknown_outcome_is_told_as_such() -> None:
 
 
 def test_a_refusal_is_degraded_while_it_is_being_confirmed() -> None:
-    health = assess(Snapshot(connection=CONNECTED, grant=a_grant(refusals=refused(1))), NOW)
+    due = a_token_set(issued_at=NOW - timedelta(minutes=48))
+    grant = a_grant(refusals=refused(1), tokens=due)
+    health = assess(Snapshot(connection=CONNECTED, grant=grant), NOW)
     assert health.summary == "Refresh refused by provider"
     assert health.detail == "invalid_grant; confirming at 2026-01-12T14:00:10Z"
     assert (health.level, health.action) == (Level.DEGRADED, "login")
+
+
+def test_a_refusal_of_a_new_token_is_told_to_be_confirmed_when_it_is() -> None:
+    """A minute after the token was issued."""
+    grant = a_grant(refusals=refused(1))
+    health = assess(Snapshot(connection=CONNECTED, grant=grant), NOW + 20 * SECOND)
+    assert health.line == "Refresh refused by provider: invalid_grant; confirming in 40s"
+    assert health.detail == "invalid_grant; confirming at 2026-01-12T14:01:00Z"
 
 
 def test_an_ended_grant_is_unhealthy_and_asks_for_a_login() -> None:

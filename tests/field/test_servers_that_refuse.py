@@ -8,8 +8,9 @@ import pytest
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.model import FailureKind, FailureRun, RefreshFailure, Secret
 from tests.custody.bench import HOUR, NAME, SECOND, virtually
+from tests.field.parts import url_of
 from tests.field.provider import JSON, Reply, Visit, honest, instead
-from tests.field.scene import DAY, MINUTE, Scene, url_of
+from tests.field.scene import DAY, MINUTE, Scene
 from tests.simulation.provider import Rotation
 
 

@@ -126,7 +126,7 @@ def a_grant_with_everything(server: str = "github-mcp") -> Grant:
         failures=FailureRun(7, NOON, NOON + timedelta(minutes=5), failure, window_open=True),
         refusals=made.refusals and replace(made.refusals, repaired=1),
         grant_type=GrantType.DEVICE_CODE,
-        learned=Learned(True, timedelta(hours=1), 3, NOON + timedelta(days=30)),
+        learned=Learned(True, timedelta(hours=1), 3, NOON + timedelta(days=30), refuses_early=True),
         repair_tried_at=NOON + timedelta(minutes=1),
         told_generation=40,
     )

@@ -59,6 +59,9 @@ SAME: Final = 0.02
 
 SAME_AT_LEAST: Final = timedelta(seconds=5)
 
+BRIEF: Final = timedelta(minutes=1)
+"""An access token that lives no longer is dead before a refusal is confirmed."""
+
 
 def evolve(grant: Grant, event: GrantEvent) -> Grant:
     """The grant's facts after `event`."""
@@ -140,7 +143,7 @@ def _with_tokens(grant: Grant, tokens: TokenSet) -> Grant:
     return replace(
         grant,
         tokens=kept,
-        learned=learn(grant.learned, grant.tokens, tokens),
+        learned=_learn_of_refusals(learn(grant.learned, grant.tokens, tokens), grant, tokens),
         generation=grant.generation + 1,
         failures=None,
         refusals=None,
@@ -174,6 +177,21 @@ def learn(known: Learned, old: TokenSet, new: TokenSet) -> Learned:
     if life < usual and (same_end or known.steady >= STEADY) and not disproved:
         return replace(known, rotates=rotates, ends_at=new.expires_at)
     return replace(known, rotates=rotates, usual_life=life, steady=1, ends_at=None)
+
+
+def _learn_of_refusals(known: Learned, grant: Grant, new: TokenSet) -> Learned:
+    """What tokens that come after refusals show: who refused twice while the access token lived,
+    or once where that was too short to ask twice, and grants it after, refuses early. It is never
+    unlearned: nothing is asked early any more that could disprove it.
+    """
+    past, old = grant.refusals, grant.tokens
+    if past is None or past.repaired or past.failure.code in CLIENT_ERRORS:
+        return known
+    if old.expires_at is None or (past.count < 2 and old.expires_at - old.issued_at > BRIEF):
+        return known
+    lived = old.issued_at <= past.first_at <= past.begun_at < old.expires_at
+    is_dead = new.issued_at >= old.expires_at
+    return replace(known, refuses_early=True) if lived and is_dead else known
 
 
 def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:

@@ -16,6 +16,7 @@ from mcpproxy.core.model import (
     GrantType,
     RefreshCause,
     RefreshFailure,
+    Refusals,
     RegistrationSource,
     Verdict,
 )
@@ -37,6 +38,13 @@ refreshed is believed to be dead."""
 
 CLOCK_SLACK: Final = timedelta(minutes=1)
 """Facts that lie further ahead than this were written before the clock was set back."""
+
+REPLICA_LAG: Final = 6
+"""The pauses of a confirmation that pass until every replica knows a new refresh token: in all a
+minute."""
+
+LATEST_PROBE: Final = timedelta(days=1)
+"""The last question to a provider that refused is not put off for longer."""
 
 LEAST_REFRESH_LIFE: Final = timedelta(minutes=2)
 """What is said of a refresh token's life is taken for nonsense below, and makes no storm."""
@@ -197,11 +205,10 @@ def _due(
             else:
                 return None
         elif refusals.count == 1:
-            at, cause = refusals.begun_at + policy.confirm_after, RefreshCause.CONFIRM
+            at, cause = _confirm_at(grant, refusals, policy), RefreshCause.CONFIRM
         else:
-            since = min(refusals.first_at, refusals.begun_at)  # the clock may have been set back
-            at, cause = since + policy.probe_after, RefreshCause.PROBE
-        if refusals.begun_at > now + CLOCK_SLACK:
+            at, cause = _probe_at(grant, refusals, now, policy), RefreshCause.PROBE
+        if refusals.begun_at > now + CLOCK_SLACK and cause is not RefreshCause.PROBE:
             at = now
         return (max(at, retry_at) if retry_at else at), cause
     if grant.failures is not None and retry_at is not None:
@@ -219,13 +226,43 @@ def _due(
     ) else RefreshCause.EXPIRED
 
 
+def _confirm_at(grant: Grant, refusals: Refusals, policy: RefreshPolicy) -> datetime:
+    """When a refusal is asked about again: a new token not before every replica knows it."""
+    at = refusals.begun_at + policy.confirm_after
+    if not _is_of_the_login(grant, refusals):
+        return at
+    issued_at = min(grant.tokens.issued_at, refusals.begun_at)  # the clock may have been set back
+    return max(at, issued_at + REPLICA_LAG * policy.confirm_after)
+
+
+def _probe_at(grant: Grant, refusals: Refusals, now: datetime, policy: RefreshPolicy) -> datetime:
+    """When to ask for the last time. Some providers refuse as long as the access token lives, so
+    it waits for its death, and for as much longer as clocks may differ: a moment too early would
+    cost the login. It waits for no more than a day, whatever became of the clock.
+    """
+    since = min(refusals.first_at, refusals.begun_at)  # the clock may have been set back
+    at = now if refusals.begun_at > now + CLOCK_SLACK else since + policy.probe_after
+    dies_at = grant.tokens.expires_at
+    if dies_at is None or dies_at <= refusals.begun_at or not _is_of_the_login(grant, refusals):
+        return at
+    is_soon = dies_at <= min(since, now) + LATEST_PROBE
+    return max(at, dies_at + policy.confirm_after) if is_soon else at
+
+
+def _is_of_the_login(grant: Grant, refusals: Refusals) -> bool:
+    """Whether it was the refresh token that was refused, and not the client that presented it."""
+    credentials = grant.grant_type is GrantType.CLIENT_CREDENTIALS
+    return not credentials and refusals.failure.code not in CLIENT_ERRORS
+
+
 def scheduled(grant: Grant, policy: RefreshPolicy = DEFAULT_POLICY) -> datetime:
     """When this token set is to be refreshed if nothing happens: at 80 % of the access token's
-    life, and early enough that neither the refresh token nor the provider's patience with an
-    idle login ends before. NEVER: when the upstream refuses it.
+    life, or at its end where the provider refuses before, and early enough that neither the
+    refresh token nor the provider's patience with an idle login ends before. NEVER: when the
+    upstream refuses it.
     """
     tokens = grant.tokens
-    at = refresh_at(tokens, policy) or NEVER
+    at = (tokens.expires_at if grant.learned.refuses_early else refresh_at(tokens, policy)) or NEVER
     if tokens.refresh_token is None:
         return at
     if tokens.refresh_expires_at is not None:

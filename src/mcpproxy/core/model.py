@@ -312,13 +312,15 @@ class Learned:
     """What the provider's answers showed of it during this login.
 
     `rotates`: a refresh brings a new refresh token. `usual_life` is an access token's, seen
-    `steady` times in a row. `ends_at`: the lives shrink towards this moment.
+    `steady` times in a row. `ends_at`: the lives shrink towards this moment. `refuses_early`: what
+    was refused while the access token lived was granted once it was dead.
     """
 
     rotates: bool | None = None
     usual_life: timedelta | None = None
     steady: int = 0
     ends_at: datetime | None = None
+    refuses_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,8 +213,6 @@ def _trouble(grant: Grant, now: datetime) -> Iterator[str]:
             f"Refreshing has failed {_times(run.count)} since {_moment(run.first_at, now)}; the "
             f"last time {_KIND[run.failure.kind]} ({run.failure.detail})."
         )
-        if is_alive(grant.tokens, now) and grant.rejected is None:
-            yield "Calls go on working with the present token meanwhile."
     refusals = grant.refusals
     if refusals is not None:
         said = refusals.failure.code or refusals.failure.detail
@@ -222,6 +220,9 @@ def _trouble(grant: Grant, now: datetime) -> Iterator[str]:
             f"The provider refused to refresh {_times(refusals.count)}, first "
             f"{_moment(refusals.first_at, now)}; it said “{said}”."
         )
+    fails = run is not None or refusals is not None
+    if fails and is_alive(grant.tokens, now) and grant.rejected is None:
+        yield "Calls go on working with the present token meanwhile."
     if grant.rejections > 1:
         yield (
             f"The server refused {grant.rejections} tokens in a row that its provider had just "
@@ -246,6 +247,8 @@ def _next(grant: Grant, now: datetime, policy: RefreshPolicy) -> str:
 def _scheduled(grant: Grant, policy: RefreshPolicy) -> str:
     if scheduled(grant, policy) == refresh_at(grant.tokens, policy):
         return f"at {policy.refresh_fraction:.0%} of the token's life, as always".replace("%", " %")
+    if scheduled(grant, policy) == grant.tokens.expires_at:
+        return "when the access token has ended: before, this provider refuses"
     return "so that the provider does not take the login for abandoned"
 
 

@@ -46,6 +46,8 @@ def learned_words(learned: Learned) -> str | None:
         seen.append(f"a refresh brings {each}")
     if learned.usual_life is not None:
         seen.append(f"its access tokens live {span(learned.usual_life)}")
+    if learned.refuses_early:
+        seen.append("it refuses to refresh one that still lives")
     return f"The provider's answers showed: {', '.join(seen)}." if seen else None
 
 
