@@ -11,6 +11,7 @@ from msgspec import Raw
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import Caller, Permit, may_call, may_reach
 from mcpproxy.gateway.catalog import Catalog, exposed_name
+from mcpproxy.gateway.items import Hidden
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
 from mcpproxy.gateway.search import ToolIndex, words
 from mcpproxy.gateway.text import short
@@ -110,7 +111,7 @@ def test_a_tool_without_hints_is_taken_for_the_worst(annotations: object, effect
 
 def test_a_schema_too_deep_to_read_hides_its_tool() -> None:
     deep = b'{"a":' * 50_000 + b"1" + b"}" * 50_000
-    assert isinstance(read_tool(Raw(b'{"name":"t","inputSchema":' + deep + b"}")), str)
+    assert isinstance(read_tool(Raw(b'{"name":"t","inputSchema":' + deep + b"}")), Hidden)
 
 
 # --- access -----------------------------------------------------------------------------------

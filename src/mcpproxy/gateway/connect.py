@@ -10,8 +10,9 @@ from typing import Final
 from mcpproxy.core.model import Transport
 from mcpproxy.gateway.failures import LinkFailed, NotMcp
 from mcpproxy.gateway.link import Site
+from mcpproxy.gateway.offers import Listed, list_tools
 from mcpproxy.gateway.session import Listener, Session
-from mcpproxy.gateway.tools import Offer, list_offer
+from mcpproxy.gateway.tools import Tool
 from mcpproxy.gateway.transports import TRANSPORTS, candidates
 from mcpproxy.gateway.wire.handshake import Agreed
 
@@ -24,7 +25,7 @@ class Connected:
 
     session: Session
     agreed: Agreed
-    offer: Offer
+    tools: Listed[Tool]
     transport: Transport
 
 
@@ -45,11 +46,11 @@ async def _over(transport: Transport, site: Site, listener: Listener) -> Connect
     session = Session(listener, site.limits)
     try:
         agreed = await session.begin(await TRANSPORTS[transport](site, session))
-        offer = await list_offer(session.request, agreed, site.limits)
+        tools = await list_tools(session.request, agreed, site.limits)
     except BaseException:
         await session.close()
         raise
-    return Connected(session, agreed, offer, transport)
+    return Connected(session, agreed, tools, transport)
 
 
 def _no_transport(failures: list[NotMcp]) -> LinkFailed:

@@ -28,6 +28,8 @@ class GatewayLimits:
     # A notification stream that ended sooner was no good one: the next is not asked for at once.
     stream_settled_after: timedelta = timedelta(seconds=10)
     relist_every: timedelta = timedelta(minutes=5)
+    # For all pages of a list that nobody waits for.
+    list_timeout: timedelta = timedelta(seconds=60)
     # Tools are asked for no more often than this, whatever a server says of changes ...
     relist_pause: timedelta = timedelta(seconds=1)
     # ... or however often its notification stream breaks.
@@ -38,8 +40,21 @@ class GatewayLimits:
     session_idle: timedelta = timedelta(hours=24)
     max_sessions: int = 1000
     max_message: int = 16 * 1024 * 1024
-    # tools/list pages: at 100 tools a page this is 20,000 tools of one upstream.
+    # Pages of one list: at 100 items a page this is 20,000 of one kind of one upstream.
     max_pages: int = 200
+    max_items: int = 20_000
+    # Bytes of all definitions in one list, and how many hidden items are remembered with a reason.
+    max_listing: int = 64 * 1024 * 1024
+    max_hidden: int = 100
+    # A person answers what an upstream asks within this; a call's own time stands still meanwhile.
+    ask_timeout: timedelta = timedelta(minutes=10)
+    # How often one call may ask for more before it is answered, and how much at once.
+    max_ask_rounds: int = 10
+    max_asked_at_once: int = 16
+    # A server that does not answer server/discover within this is asked to initialize instead.
+    discover_timeout: timedelta = timedelta(seconds=10)
+    # An upstream that was found to be of the older era is asked again after this.
+    era_remembered: timedelta = timedelta(days=7)
     max_queued_notices: int = 256
     max_server_requests: int = 64
 

@@ -40,11 +40,11 @@ from mcpproxy.gateway.failures import (
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
 from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.offering import Offering
+from mcpproxy.gateway.offers import Offer
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
-from mcpproxy.gateway.tools import Offer
 from mcpproxy.gateway.transports.guard import ProcessGuard
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.wire.handshake import Agreed
@@ -185,6 +185,10 @@ class LiveUpstream:
         """Returns once the first attempt to connect is over, whatever came of it."""
         await self._tried.wait()
 
+    async def offered(self) -> None:
+        """Returns once it has been asked for everything that it offers."""
+        await self._offering.complete.wait()
+
     async def introduced(self) -> Agreed:
         """What the upstream said of itself, now or when it was last there. Raises as `request`."""
         if self.agreed is None:
@@ -306,9 +310,9 @@ class LiveUpstream:
         self._session, self._why, self.challenge = made.session, None, None
         self.agreed = made.agreed
         self._log(f"connected over {made.transport}, protocol {made.agreed.version}")
-        self._offering.put(made.offer)
+        self._offering.connected(made.tools)
         now = self._means.clock.now()
-        self._set(Connection(ConnectionState.CONNECTED, len(made.offer.tools), since=now))
+        self._set(Connection(ConnectionState.CONNECTED, len(made.tools.items), since=now))
         self._observer.listed(self)
 
     def _failed(self, delay: timedelta) -> None:
