@@ -9,7 +9,7 @@ from mcpproxy.core.ports import Lease, Store
 from mcpproxy.storage.engines import Opening, Vault, open_sqlite
 from mcpproxy.storage.holder import Holder
 from mcpproxy.storage.keys import StaticKey
-from mcpproxy.storage.memory import MemoryLease, MemoryStore, MemoryWorld
+from mcpproxy.storage.memory import MemoryApprovals, MemoryLease, MemoryStore, MemoryWorld
 from mcpproxy.storage.runner import InlineRunner, Runner, ThreadRunner
 from tests.storage.samples import NOON
 
@@ -46,9 +46,14 @@ class World:
 
     async def process(self, pid: int = 1) -> tuple[Store, Lease]:
         """Open the vault as process `pid` of this boot."""
+        vault = await self.vault(pid)
+        return vault.store, vault.lease
+
+    async def vault(self, pid: int = 1) -> Vault:
+        """The same, as a whole."""
         vault = await self.open(self, Holder("boot", "pids", pid, "then", f"p{pid}"))
         self.vaults.append(vault)
-        return vault.store, vault.lease
+        return vault
 
     def is_alive(self, holder: Holder) -> bool:
         return holder.pid not in self.dead
@@ -63,7 +68,7 @@ def memory_world(data_dir: Path) -> World:
 
     async def open_one(world: World, holder: Holder) -> Vault:
         lease = MemoryLease(durable, world.clock, holder=holder, is_alive=world.is_alive)
-        return Vault(MemoryStore(durable), lease)
+        return Vault(MemoryStore(durable), lease, approvals=MemoryApprovals(durable))
 
     return World(open_one)
 

@@ -1,6 +1,6 @@
 """What differs between two settings: which servers, and what only a restart can change. Pure."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from mcpproxy.config.settings import Settings
 
@@ -19,7 +19,7 @@ AT_START_ONLY = (
 """Settings that are read once; the others take effect as they change."""
 
 
-NOT_SAID = ("upstreams", "warnings", "config_path", "stamps")
+NOT_SAID = ("upstreams", "warnings", "config_path", "stamps", "control")
 """Fields that are no settings of their own, or are told apart below."""
 
 
@@ -36,16 +36,23 @@ class Changes:
 
 def diff(old: Settings, new: Settings) -> Changes:
     before, after = old.upstreams, new.upstreams
+    rules, ruled = old.control, new.control
     moved = [
         field.name
         for field in fields(Settings)
         if field.name not in NOT_SAID and getattr(old, field.name) != getattr(new, field.name)
     ]
+    if replace(rules, servers={}) != replace(ruled, servers={}):
+        moved.append("control")
     return Changes(
         added=tuple(sorted(after.keys() - before.keys())),
         removed=tuple(sorted(before.keys() - after.keys())),
         changed=tuple(
-            sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+            sorted(
+                name
+                for name in before.keys() & after.keys()
+                if before[name] != after[name] or rules.of(name) != ruled.of(name)
+            )
         ),
         settings=tuple(name for name in moved if name not in AT_START_ONLY),
         restart=tuple(name for name in moved if name in AT_START_ONLY),

@@ -6,12 +6,14 @@ misconfigured, a value that cannot be right stops the load and changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from mcpproxy.config import upstreams
+from mcpproxy.config.control import control, profile_problems, profile_warnings
 from mcpproxy.config.jsonc import Json, Node, parse, position
 from mcpproxy.config.listen import read_listen
 from mcpproxy.config.locate import Location, Stamps, read_text, stamp
@@ -19,6 +21,7 @@ from mcpproxy.config.problems import problems, warnings
 from mcpproxy.config.references import Lookup, References
 from mcpproxy.config.schema import ALIASES, FileModel
 from mcpproxy.config.settings import (
+    ActivitySettings,
     KeySourceName,
     LogLevel,
     LogSettings,
@@ -83,6 +86,7 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     stamps = _key_stamps(model, path.parent)  # before the keys are read
     configured = _upstreams(model, entries, path.parent, found)
     policy = _policy(model, found)
+    found.extend(profile_problems(model))
     api_key = location.api_key or model.api_key
     if not api_key:
         found.append("api_key: nothing there; allowed: a key (mcpproxy serve makes one)")
@@ -132,6 +136,14 @@ def _settings(
         ),
         call_timeout=model.call_tool_timeout,
         connect_timeout=model.init_timeout,
+        control=control(model),
+        quarantine_new=model.quarantine_enabled,
+        activity=ActivitySettings(
+            enabled=model.activity_enabled,
+            arguments=model.activity_arguments,
+            max_age=timedelta(days=model.activity_retention_days),
+            max_records=model.activity_max_records,
+        ),
         trusted_hosts=tuple(model.trusted_hosts),
         warnings=said,
     )
@@ -216,6 +228,9 @@ def _warnings(model: FileModel, entries: list[_Entry]) -> tuple[str, ...]:
     said = warnings(model)
     for entry, server in zip(entries, model.mcpServers, strict=True):
         said.extend(warnings(server, entry.label))
+    for at, profile in enumerate(model.profiles):
+        said.extend(warnings(profile, f"profiles[{at}]"))
+    said.extend(profile_warnings(model))
     if model.api_key and len(model.api_key) < SHORT_KEY:
         said.append(f"api_key: shorter than {SHORT_KEY} characters; leave it out to get a new one")
     return tuple(said)

@@ -12,6 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 NAME_RULE: Final = "lower-case letters, digits, - and _, starting with a letter or digit, up to 63"
 
+MAX_PATTERN: Final = 320
+"""A tool's name has up to 256 characters, its server's up to 63."""
+
 _PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".lan", ".internal", ".home.arpa", ".test")
 
 RESERVED_PARAMETERS: Final = frozenset(
@@ -38,6 +41,25 @@ def check_name(name: str) -> str:
     spelling = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:63]
     advice = f'; try "{spelling}"' if NAME.fullmatch(spelling) else ""
     raise ValueError(f"{NAME_RULE}{advice}")
+
+
+def check_patterns(patterns: list[str]) -> list[str]:
+    """Names of tools, with `*` for anything. Raises ValueError."""
+    for pattern in patterns:
+        if not 0 < len(pattern) <= MAX_PATTERN or pattern != pattern.strip():
+            raise ValueError(
+                f"names of tools, with * for anything, of 1 to {MAX_PATTERN} characters"
+            )
+    return patterns
+
+
+def check_profile_patterns(patterns: list[str]) -> list[str]:
+    """As `check_patterns`, each with its server: `server:tool`."""
+    for pattern in check_patterns(patterns):
+        server, colon, tool = pattern.partition(":")
+        if not (server and colon and tool):
+            raise ValueError("server:tool, with * for anything, such as github:get_*")
+    return patterns
 
 
 def check_url(url: str) -> SplitResult:

@@ -6,26 +6,23 @@ file's, `load` turns them into settings. The reference page is made from this.
 
 import re
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from mcpproxy.config import rules
-from mcpproxy.config.durations import parse_duration, parse_positive
 from mcpproxy.config.listen import parse_listen
+from mcpproxy.config.model import Count, Duration, Model, Wait
 from mcpproxy.config.references import is_unresolved
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Wait = Annotated[timedelta, BeforeValidator(parse_positive)]
-"""A time that must pass, or that something is given: nothing would mean at once, for ever."""
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", populate_by_name=True)
+from mcpproxy.config.schema_control import (
+    Approval,
+    ConcurrencyModel,
+    ProfileModel,
+    ProfileToolsModel,
+)
 
 
-class OAuthModel(_Model):
+class OAuthModel(Model):
     """What the provider does not tell by itself."""
 
     client_id: str | None = Field(default=None, description="Client that was registered by hand")
@@ -100,7 +97,7 @@ class OAuthModel(_Model):
         return value
 
 
-class ServerModel(_Model):
+class ServerModel(ConcurrencyModel):
     """One upstream MCP server."""
 
     name: str = Field(description=f"Name: {rules.NAME_RULE}")
@@ -119,6 +116,21 @@ class ServerModel(_Model):
     )
     enabled: bool = Field(default=True, description="Whether it is connected to")
     quarantined: bool = Field(default=False, description="Whether it waits for approval")
+    enabled_tools: list[str] = Field(
+        default=[], description="Only these tools, `*` for anything; default: all"
+    )
+    disabled_tools: list[str] = Field(
+        default=[], description="Not these tools, `*` for anything; wins over `enabled_tools`"
+    )
+    tool_approval: Approval | None = Field(
+        default=None, description="Which definitions wait for approval; default: the file's own"
+    )
+    call_tool_timeout: Wait | None = Field(
+        default=None, description="Longest call of its tools; default: the file's own"
+    )
+    tool_timeouts: dict[str, Wait] = Field(
+        default={}, description="Longest call by tool, `*` for anything; the first match counts"
+    )
     allow_insecure: bool = Field(default=False, description="Allow http:// to a public host")
     oauth: OAuthModel | None = Field(
         default=None, description="OAuth details; `{}` for all discovered"
@@ -136,8 +148,19 @@ class ServerModel(_Model):
             rules.check_url(value)
         return value
 
+    @field_validator("enabled_tools", "disabled_tools")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        return rules.check_patterns(value)
 
-class LoggingModel(_Model):
+    @field_validator("tool_timeouts")
+    @classmethod
+    def _timeouts(cls, value: dict[str, timedelta]) -> dict[str, timedelta]:
+        rules.check_patterns(list(value))
+        return value
+
+
+class LoggingModel(Model):
     """Logs and their rotation."""
 
     level: Literal["trace", "debug", "info", "warn", "error"] = Field(
@@ -160,7 +183,7 @@ class LoggingModel(_Model):
         return value
 
 
-class RefreshModel(_Model):
+class RefreshModel(Model):
     """When tokens are refreshed. The defaults suit every known provider; tests go faster."""
 
     backoff_base: Wait | None = Field(default=None, description="First wait after a failure")
@@ -198,7 +221,7 @@ class RefreshModel(_Model):
     )
 
 
-class OutboundModel(_Model):
+class OutboundModel(Model):
     """How the program reaches the world; what is left out comes from the environment."""
 
     proxy: str | None = Field(default=None, description="HTTP proxy for all that goes out")
@@ -215,7 +238,7 @@ class OutboundModel(_Model):
         return value
 
 
-class FileModel(_Model):
+class FileModel(Model):
     """The file as a whole."""
 
     listen: str = Field(default="127.0.0.1:8080", description="Address the daemon listens on")
@@ -238,6 +261,37 @@ class FileModel(_Model):
     init_timeout: Wait = Field(
         default=timedelta(seconds=30), description="Longest connection set-up"
     )
+    max_concurrent_requests: int | None = Field(
+        default=None, ge=0, description="Most calls at once in all; `0`: any number; default 1024"
+    )
+    queue_size: int | None = Field(
+        default=None, ge=0, description="Most calls that wait for that; default 4096"
+    )
+    queue_timeout: Wait | None = Field(
+        default=None, description="Longest wait of one call for that; default 30 s"
+    )
+    server_concurrency_defaults: ConcurrencyModel = Field(
+        default_factory=ConcurrencyModel, description="For servers that do not say it themselves"
+    )
+    tool_approval: Approval = Field(
+        default="changed",
+        description="Which tool definitions wait for approval: none, those that change after they "
+        "were first seen, or new ones too",
+    )
+    quarantine_enabled: bool = Field(
+        default=False, description="Whether servers that a program adds wait for approval"
+    )
+    profiles: list[ProfileModel] = Field(
+        default=[], description="Named subsets, each at an endpoint of its own"
+    )
+    activity_enabled: bool = Field(default=True, description="Keep a log of the calls")
+    activity_arguments: bool = Field(
+        default=False, description="Keep the arguments of calls too, without known secrets"
+    )
+    activity_retention_days: Count = Field(
+        default=90, description="Days for which a call stays in the log"
+    )
+    activity_max_records: Count = Field(default=100_000, description="Most calls in the log")
     trusted_hosts: list[str] = Field(
         default=[], description="Further Host headers that are accepted"
     )
@@ -256,19 +310,20 @@ class FileModel(_Model):
         return value
 
 
-KNOWN_WITHOUT_EFFECT: Final[dict[type[_Model], re.Pattern[str]]] = {
+KNOWN_WITHOUT_EFFECT: Final[dict[type[Model], re.Pattern[str]]] = {
     FileModel: re.compile(
         r"\$schema|activity_.*|allow_server_.*|check_server_repo|code_execution_.*|debug_search"
         r"|disable_management|docker_.*|enable_.*|environment|features|health_check_interval"
-        r"|http_.*|intent_declaration|oauth_expiry_warning_hours|observability|profiles"
-        r"|quarantine_enabled|read_only_mode|registries|sensitive_data_detection|telemetry|tls"
+        r"|http_.*|intent_declaration|oauth_expiry_warning_hours|observability"
+        r"|read_only_mode|registries|sensitive_data_detection|telemetry|tls"
         r"|tokenizer|tool_.*|tools_limit|top_k|tray_.*"
     ),
     ServerModel: re.compile(
         r"created|updated|.*_tools|expose_prompts|health_check_interval|init_timeout|isolation"
-        r"|launcher_wait_timeout|max_concurrent_requests|queue_.*|reconnect_on_use"
-        r"|tool_discovery_interval|trust_mode"
+        r"|launcher_wait_timeout|reconnect_on_use|tool_discovery_interval|trust_mode"
     ),
+    ProfileModel: re.compile("unannotated|code_execution|management_tools|switchable_to"),
+    ProfileToolsModel: re.compile("classify"),
     OAuthModel: re.compile("pkce_enabled"),
     LoggingModel: re.compile("compress"),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcpproxy.config.listen import DEFAULT_LISTEN, Listen
 from mcpproxy.config.locate import Stamps
+from mcpproxy.core.control import Control
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 
@@ -65,6 +66,16 @@ class OutboundSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivitySettings:
+    """What is kept of the calls, and how long."""
+
+    enabled: bool = True
+    arguments: bool = False
+    max_age: timedelta = timedelta(days=90)
+    max_records: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. `warnings` are for a person, and never stop anything; `stamps` are
     of the files that were read.
@@ -84,6 +95,9 @@ class Settings:
     outbound: OutboundSettings = OutboundSettings()
     call_timeout: timedelta = timedelta(minutes=2)
     connect_timeout: timedelta = timedelta(seconds=30)
+    control: Control = field(default_factory=Control)
+    quarantine_new: bool = False
+    activity: ActivitySettings = ActivitySettings()
     trusted_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     stamps: Stamps = field(default_factory=dict)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from mcpproxy.core.approvals import Approval
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import StoreError, StoreTrouble
 from mcpproxy.core.ledger import LedgerLine
@@ -111,6 +112,20 @@ class Store(Protocol):
     async def set_setting(self, name: str, value: str) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class ApprovalStore(Protocol):
+    """The approved tool definitions, beside the grants. Each method is atomic and durable, and
+    raises as the Store's do.
+    """
+
+    async def load_approvals(self) -> Sequence[Approval]:
+        """All of them, sorted by server and tool."""
+
+    async def save_approvals(self, approvals: Sequence[Approval]) -> None:
+        """Insert or replace by server and tool. Of one server MAX_APPROVALS are kept."""
+
+    async def forget_approvals(self, server: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

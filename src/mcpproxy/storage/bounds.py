@@ -5,5 +5,8 @@ from typing import Final
 MAX_SET_ASIDE: Final = 8
 """Former grants kept of one server: a person who logs in again and again still finds a week's."""
 
+MAX_APPROVALS: Final = 20_000
+"""Approved tool definitions kept of one server: as many tools as it may list."""
+
 MAX_PENDING_LOGINS: Final = 256
 """Logins begun and not ended; each lives ten minutes, so a person never comes near it."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from mcpproxy.core.errors import ConfigError, StoreError
-from mcpproxy.core.ports import Clock, Lease, Store
+from mcpproxy.core.ports import ApprovalStore, Clock, Lease, Store
 from mcpproxy.storage.connection import Access, Connect, SqliteConnection
 from mcpproxy.storage.database import Database
 from mcpproxy.storage.holder import Holder, IsAlive, is_alive, this_process
 from mcpproxy.storage.keys import KeySource
-from mcpproxy.storage.memory import MemoryLease, MemoryStore, MemoryWorld
+from mcpproxy.storage.memory import MemoryApprovals, MemoryLease, MemoryStore, MemoryWorld
 from mcpproxy.storage.runner import Runner, ThreadRunner
 from mcpproxy.storage.sqlite import SqliteStore
+from mcpproxy.storage.sqlite_approvals import SqliteApprovals
 from mcpproxy.storage.sqlite_lease import SqliteLease
 from mcpproxy.storage.vault_key import VaultKey
 
@@ -48,6 +49,7 @@ class Vault:
     store: Store
     lease: Lease
     locked: StoreError | None = None
+    approvals: ApprovalStore = field(default_factory=MemoryApprovals)
 
 
 Engine = Callable[[Opening], Awaitable[Vault]]
@@ -57,7 +59,7 @@ async def open_memory(opening: Opening) -> Vault:
     """A vault that lives as long as this process."""
     world = MemoryWorld()
     lease = MemoryLease(world, opening.clock, holder=opening.holder, is_alive=opening.is_alive)
-    return Vault(MemoryStore(world), lease)
+    return Vault(MemoryStore(world), lease, approvals=MemoryApprovals(world))
 
 
 async def open_sqlite(opening: Opening) -> Vault:
@@ -86,7 +88,7 @@ async def open_sqlite(opening: Opening) -> Vault:
         raise
     store = SqliteStore(database, key, runner, opening.clock)
     lease = SqliteLease(database, runner, opening.clock, opening.holder, opening.is_alive)
-    return Vault(store, lease, locked)
+    return Vault(store, lease, locked, SqliteApprovals(database, runner))
 
 
 ENGINES: Final[Mapping[str, Engine]] = {

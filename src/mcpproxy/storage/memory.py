@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from mcpproxy.core.approvals import Approval
 from mcpproxy.core.errors import StoreError
 from mcpproxy.core.ledger import MAX_LEDGER, LedgerLine, login_line
 from mcpproxy.core.model import ClientRegistration, Grant
 from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.core.ports import Clock, LeaseHold
-from mcpproxy.storage.bounds import MAX_PENDING_LOGINS, MAX_SET_ASIDE
+from mcpproxy.storage.bounds import MAX_APPROVALS, MAX_PENDING_LOGINS, MAX_SET_ASIDE
 from mcpproxy.storage.holder import Claim, Holder, IsAlive, is_alive, this_process
 
 
@@ -26,6 +27,7 @@ class MemoryWorld:
     registrations: dict[tuple[str, str], ClientRegistration] = field(default_factory=dict)
     logins: dict[str, PendingLogin] = field(default_factory=dict)
     ledger: dict[str, list[LedgerLine]] = field(default_factory=dict)
+    approvals: dict[tuple[str, str], Approval] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     writes: int = 0
@@ -137,6 +139,31 @@ class MemoryStore:
 
     async def close(self) -> None:
         return None
+
+
+class MemoryApprovals:
+    """The ApprovalStore port over a MemoryWorld."""
+
+    def __init__(self, world: MemoryWorld | None = None) -> None:
+        self._world = world or MemoryWorld()
+
+    async def load_approvals(self) -> Sequence[Approval]:
+        return [self._world.approvals[key] for key in sorted(self._world.approvals)]
+
+    async def save_approvals(self, approvals: Sequence[Approval]) -> None:
+        kept = self._world.approvals
+        for each in approvals:
+            kept[each.server, each.tool] = each
+        for server in {each.server for each in approvals}:
+            of_server = [key for key in kept if key[0] == server]
+            of_server.sort(key=lambda key: key[1])
+            of_server.sort(key=lambda key: kept[key].approved_at, reverse=True)
+            for key in of_server[MAX_APPROVALS:]:
+                del kept[key]
+
+    async def forget_approvals(self, server: str) -> None:
+        for key in [key for key in self._world.approvals if key[0] == server]:
+            del self._world.approvals[key]
 
 
 class MemoryLease:

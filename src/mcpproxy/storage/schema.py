@@ -52,6 +52,13 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT""",
         "CREATE INDEX ledger_by_server ON ledger (server, number)",
     ),
+    (
+        """CREATE TABLE approvals (
+            server TEXT NOT NULL, tool TEXT NOT NULL, digest TEXT NOT NULL,
+            wire_digest TEXT NOT NULL, approved_at TEXT NOT NULL, definition BLOB NOT NULL,
+            PRIMARY KEY (server, tool)
+        ) STRICT""",
+    ),
 )
 
 CURRENT: Final = len(STEPS)

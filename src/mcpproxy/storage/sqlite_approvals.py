@@ -1,0 +1,87 @@
+"""The approvals' table of the sqlite engine.
+
+Law: in the open, as a tool's definition is no secret; every method is one transaction; bounded for
+each server, the oldest go first.
+"""
+
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from mcpproxy.core.approvals import Approval
+from mcpproxy.storage.bounds import MAX_APPROVALS
+from mcpproxy.storage.connection import Connection, Row
+from mcpproxy.storage.database import Database
+from mcpproxy.storage.runner import Runner
+
+_COLUMNS: Final = "server, tool, digest, wire_digest, approved_at, definition"
+_LONGEST: Final = 1024 * 1024
+
+
+class SqliteApprovals:
+    """The ApprovalStore port over a Database."""
+
+    def __init__(self, database: Database, runner: Runner) -> None:
+        self._database = database
+        self._runner = runner
+
+    async def load_approvals(self) -> Sequence[Approval]:
+        def work(db: Connection) -> list[Row]:
+            return db.execute(f"SELECT {_COLUMNS} FROM approvals ORDER BY server, tool")  # noqa: S608
+
+        rows = await self._runner.run(lambda: self._database.read(work))
+        return [_approval(row) for row in rows]
+
+    async def save_approvals(self, approvals: Sequence[Approval]) -> None:
+        def work(db: Connection) -> None:
+            for each in approvals:
+                db.execute(
+                    f"INSERT OR REPLACE INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    (
+                        each.server,
+                        each.tool,
+                        each.digest,
+                        each.wire_digest,
+                        each.approved_at.isoformat(),
+                        zlib.compress(each.definition),
+                    ),
+                )
+            for server in {each.server for each in approvals}:
+                _bound(db, server)
+
+        await self._runner.run(lambda: self._database.write(work))
+
+    async def forget_approvals(self, server: str) -> None:
+        def work(db: Connection) -> None:
+            db.execute("DELETE FROM approvals WHERE server = ?", (server,))
+
+        await self._runner.run(lambda: self._database.write(work))
+
+
+def _bound(db: Connection, server: str) -> None:
+    db.execute(
+        "DELETE FROM approvals WHERE server = ? AND tool NOT IN (SELECT tool FROM approvals "
+        "WHERE server = ? ORDER BY approved_at DESC, tool LIMIT ?)",
+        (server, server, MAX_APPROVALS),
+    )
+
+
+def _approval(row: Row) -> Approval:
+    server, tool, digest, wire_digest, approved_at, packed = row
+    return Approval(
+        server=server,
+        tool=tool,
+        digest=digest,
+        wire_digest=wire_digest,
+        definition=_unpacked(packed),
+        approved_at=datetime.fromisoformat(approved_at),
+    )
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Empty when it cannot be read: only what changed can then not be shown."""
+    try:
+        return zlib.decompressobj().decompress(packed, _LONGEST)
+    except zlib.error:
+        return b""

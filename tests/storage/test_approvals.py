@@ -1,0 +1,56 @@
+"""Approvals on every engine: durable, replaced by server and tool, bounded."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mcpproxy.core.approvals import Approval
+from mcpproxy.storage import bounds, memory, sqlite_approvals
+from tests.storage.samples import NOON
+from tests.storage.worlds import World
+
+pytestmark = pytest.mark.anyio
+
+ONE = Approval("github", "get_issue", "d1", "w1", b'{"name":"get_issue"}', NOON)
+
+
+async def test_what_was_approved_is_read_back_whole_by_another_process(world: World) -> None:
+    first = await world.vault(1)
+    await first.approvals.save_approvals([ONE, replace(ONE, server="jira", definition=b"")])
+    second = await world.vault(2)
+    assert await second.approvals.load_approvals() == [
+        ONE,
+        replace(ONE, server="jira", definition=b""),
+    ]
+
+
+async def test_a_later_approval_takes_the_place_of_the_one_before(world: World) -> None:
+    approvals = (await world.vault()).approvals
+    await approvals.save_approvals([ONE])
+    later = replace(ONE, digest="d2", approved_at=NOON + timedelta(hours=1))
+    await approvals.save_approvals([later])
+    assert await approvals.load_approvals() == [later]
+
+
+async def test_forgetting_one_server_leaves_the_others(world: World) -> None:
+    approvals = (await world.vault()).approvals
+    other = replace(ONE, server="jira")
+    await approvals.save_approvals([ONE, other])
+    await approvals.forget_approvals("github")
+    assert await approvals.load_approvals() == [other]
+
+
+async def test_of_one_server_the_oldest_go_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bounds.MAX_APPROVALS >= 20_000  # as many as a server may list
+    monkeypatch.setattr(memory, "MAX_APPROVALS", 3)
+    monkeypatch.setattr(sqlite_approvals, "MAX_APPROVALS", 3)
+    approvals = (await world.vault()).approvals
+    made = [
+        replace(ONE, tool=f"tool{at}", approved_at=NOON + timedelta(minutes=at)) for at in range(5)
+    ]
+    await approvals.save_approvals([*made, replace(ONE, server="jira")])
+    kept = await approvals.load_approvals()
+    assert kept == [*made[2:], replace(ONE, server="jira")]
