@@ -285,6 +285,13 @@ EXAMPLES: Final = {
     "connecting": Example(
         Snapshot(connection=Connection(ConnectionState.CONNECTING)), "Connecting"
     ),
+    "items_hidden": Example(
+        Snapshot(connection=replace(CONNECTED, hidden=2, hidden_example="tool x: no inputSchema")),
+        "Connected (5 tools), 2 hidden: tool x: no inputSchema",
+        "Not shown to clients, because they could not read it: tool x: no inputSchema. All else of "
+        "this server works; its log names everything that is hidden",
+        "view_logs",
+    ),
     "refresh_scheduled": Example(
         of(),
         "Token refresh scheduled for 14:48",

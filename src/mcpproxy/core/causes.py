@@ -320,6 +320,15 @@ CAUSES: Final = (
     ),
     Cause("connecting", Level.DEGRADED, "Connecting", "Connecting", "", Action.NONE),
     Cause(
+        "items_hidden",
+        Level.DEGRADED,
+        "Connected ({tools}), {n} hidden: {error}",
+        "Connected ({tools}), {n} hidden",
+        "Not shown to clients, because they could not read it: {error}. All else of this server "
+        "works; its log names everything that is hidden",
+        Action.VIEW_LOGS,
+    ),
+    Cause(
         "refresh_scheduled",
         Level.HEALTHY,
         "Token refresh scheduled for {clock}",

@@ -32,7 +32,10 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The facts about one upstream's connection, as the gateway knows them."""
+    """The facts about one upstream's connection, as the gateway knows them.
+
+    `hidden` counts what it lists that no client could read; `hidden_example` is one of it.
+    """
 
     state: ConnectionState = ConnectionState.DISCONNECTED
     tool_count: int = 0
@@ -40,3 +43,5 @@ class Connection:
     error: str | None = None
     retry_at: datetime | None = None
     since: datetime | None = None
+    hidden: int = 0
+    hidden_example: str = ""

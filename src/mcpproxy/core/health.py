@@ -180,6 +180,8 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
             connection = Connection(ConnectionState.CONNECTING)
     elif snapshot.logged_out_at is not None and connection.trouble is Trouble.LOGIN_NEEDED:
         yield "logged_out", Facts(at=snapshot.logged_out_at)
+    if connection.state is ConnectionState.CONNECTED and connection.hidden:
+        yield "items_hidden", Facts(n=connection.hidden, error=connection.hidden_example)
     yield _connection_name(connection)
 
 

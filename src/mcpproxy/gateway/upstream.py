@@ -165,8 +165,8 @@ class LiveUpstream:
         """
         limit = self._means.limits.call_timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(limit.total_seconds()):
-                return await self._request(call)
+            async with asyncio.timeout(limit.total_seconds()) as deadline:
+                return await self._request(call, deadline)
         except TimeoutError:
             seconds = f"{limit.total_seconds():g}"
             raise UpstreamTimedOut(
@@ -205,17 +205,17 @@ class LiveUpstream:
         if self._session is not None:
             await self._session.notify(method, params)
 
-    async def _request(self, call: Call) -> Members:
+    async def _request(self, call: Call, deadline: asyncio.Timeout) -> Members:
         session = self._session or await self._ready()
         try:
-            return await session.request(call)
+            return await session.request(call, deadline)
         except (SessionForgotten, NotSent) as failure:
             self.ended(session, failure)
         except Unauthorized as failure:
             self.ended(session, failure)
             raise
         session = await self._ready()
-        return await session.request(call)
+        return await session.request(call, deadline)
 
     async def _ready(self) -> Session:
         """The session, after the attempt that is due now. Raises why there is none."""
@@ -312,7 +312,7 @@ class LiveUpstream:
         self._log(f"connected over {made.transport}, protocol {made.agreed.version}")
         self._offering.connected(made.tools)
         now = self._means.clock.now()
-        self._set(Connection(ConnectionState.CONNECTED, len(made.tools.items), since=now))
+        self._set(self._counted(Connection(ConnectionState.CONNECTED, since=now)))
         self._observer.listed(self)
 
     def _failed(self, delay: timedelta) -> None:
@@ -355,13 +355,23 @@ class LiveUpstream:
         return self.agreed if self._session is not None else None
 
     def _offer_changed(self) -> None:
-        self._set(replace(self.connection, tool_count=len(self.offer.tools)))
+        if self.connection.state is ConnectionState.CONNECTED:
+            self._set(self._counted(self.connection))
         self._observer.listed(self)
+
+    def _counted(self, connection: Connection) -> Connection:
+        offer = self.offer
+        return replace(
+            connection,
+            tool_count=len(offer.tools),
+            hidden=len(offer.hidden),
+            hidden_example=str(offer.hidden[0]) if offer.hidden else "",
+        )
 
     async def _check(self, session: Session) -> None:
         try:
             async with asyncio.timeout(self._means.limits.tcp_timeout.total_seconds()):
-                await session.request(Call("ping"))
+                await session.check()
         except (LinkFailed, TimeoutError) as failure:
             self.ended(session, NotSent(f"no answer after a wake: {failure}"))
         except McpproxyError:
