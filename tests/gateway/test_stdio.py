@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from mcpproxy.core.connection import ConnectionState, Trouble
+from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UpstreamError
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.transports.process import safe_environment
@@ -190,6 +190,10 @@ async def test_a_command_that_dies_at_once_shows_its_last_words() -> None:
         assert error == "the process ended with exit code 1: TOKEN is not set"
 
 
+def _troubled(connection: Callable[[], Connection]) -> bool:
+    return connection().trouble is not None
+
+
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_command_that_exits_before_it_is_spoken_to_is_never_said_to_be_no_mcp_server(
     loop: Callable[[], asyncio.AbstractEventLoop],
@@ -201,7 +205,7 @@ def test_a_command_that_exits_before_it_is_spoken_to_is_never_said_to_be_no_mcp_
         async with running(*(replace(upstream, name=f"up{n}") for n in range(12))) as site:
             for n in range(12):
                 connection = partial(site.gateway.connection, f"up{n}")
-                await until(lambda connection=connection: connection().trouble is not None)
+                await until(partial(_troubled, connection))
                 seen.add((connection().trouble, connection().error))
         return seen
 

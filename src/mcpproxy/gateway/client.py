@@ -35,7 +35,8 @@ class Asker(Protocol):
 class Client:
     """A client as far as an upstream may know it.
 
-    `key` tells clients apart (a session's id; something of the request's own without sessions).
+    `key` tells clients apart (a session's id; something of the request's own without sessions);
+    `caller` is who proved to be behind it: a client without a name is alone with itself.
     `capabilities` are what it declared. `log_level` is what a modern request asked for.
     """
 
@@ -45,3 +46,4 @@ class Client:
     asker: Asker | None = None
     log_level: str | None = None
     info: Raw | None = None
+    caller: str = ""

@@ -9,6 +9,7 @@ from typing import Final
 
 from mcpproxy.core.model import Transport
 from mcpproxy.gateway.failures import LinkFailed, NotMcp
+from mcpproxy.gateway.legacy_session import LegacySession
 from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.offers import Listed, list_tools
 from mcpproxy.gateway.session import Listener, Session
@@ -43,7 +44,7 @@ async def connect(site: Site, listener: Listener) -> Connected:
 
 
 async def _over(transport: Transport, site: Site, listener: Listener) -> Connected:
-    session = Session(listener, site.limits)
+    session = LegacySession(listener, site.limits)
     try:
         agreed = await session.begin(await TRANSPORTS[transport](site, session))
         tools = await list_tools(session.request, agreed, site.limits)

@@ -15,7 +15,14 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS
 from mcpproxy.gateway.wire.jsonrpc import Members
 
-CLIENT_CAPABILITIES: Final = jsonrpc.raw({})
+CLIENT_CAPABILITIES: Final = jsonrpc.raw(
+    {
+        "sampling": {"tools": {}},
+        "elicitation": {"form": {}, "url": {}},
+        "roots": {"listChanged": True},
+    }
+)
+"""A session of this era may serve many clients: what one of them can, it is told it may ask."""
 
 # Refusals that no other version would change: "session is already initialized" and the like
 # would only hide the real reason behind four tries.

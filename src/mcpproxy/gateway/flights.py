@@ -1,0 +1,170 @@
+"""Calls in flight on one session, and the small things that are done beside them.
+
+Law: a call that ends, however it ends, leaves nothing here.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from asyncio import Timeout
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+
+from msgspec import Raw
+
+from mcpproxy.core.errors import McpproxyError
+from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One call in flight; `token` is the progress token its caller chose, `questions` are what
+    its client is being asked.
+    """
+
+    call: Call
+    token: Raw | None = None
+    deadline: Timeout | None = None
+    questions: set[asyncio.Task[None]] | None = None
+    _asking: int = 0
+    _left: float | None = None
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While the client is asked, the call's time does not run."""
+        self._asking += 1
+        if self._asking == 1:
+            self._stop()
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._go_on()
+
+    def asks(self, question: asyncio.Task[None]) -> None:
+        """The question is of no use to anybody once this call has ended."""
+        if self.questions is None:
+            self.questions = set()
+        self.questions.add(question)
+
+    def _stop(self) -> None:
+        when = None if self.deadline is None else self.deadline.when()
+        self._left = None if when is None else when - asyncio.get_running_loop().time()
+        _reschedule(self.deadline, None)
+
+    def _go_on(self) -> None:
+        if self._left is not None:
+            _reschedule(self.deadline, asyncio.get_running_loop().time() + self._left)
+
+    def progressed(self, params: Members, message: Members) -> None:
+        """Progress of this call, under the token its caller chose."""
+        if self.token is not None and self.call.sink is not None:
+            params["progressToken"] = self.token
+            self.call.sink({**message, "params": jsonrpc.raw(params)})
+
+
+def _reschedule(deadline: Timeout | None, when: float | None) -> None:
+    # It may have expired, or its call may have ended, a moment ago.
+    if deadline is not None:
+        with contextlib.suppress(RuntimeError):
+            deadline.reschedule(when)
+
+
+class Flights:
+    """By request id, the oldest first."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._by_id: dict[int, Flight] = {}
+        self._drained: asyncio.Event | None = None
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(self._by_id.values())
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def get(self, request_id: int | None) -> Flight | None:
+        return None if request_id is None else self._by_id.get(request_id)
+
+    def begin(self, request_id: int, flight: Flight) -> None:
+        self._by_id[request_id] = flight
+
+    def end(self, request_id: int) -> None:
+        flight = self._by_id.pop(request_id)
+        for question in flight.questions or ():
+            question.cancel()
+        if self._drained is not None and not self._by_id:
+            self._drained.set()
+
+    async def drained(self, patience: float) -> None:
+        """Once nothing is in flight, or `patience` seconds are over."""
+        if self._by_id:
+            self._drained = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._drained.wait()
+
+    def progressed(self, message: Members) -> None:
+        params = jsonrpc.members(message.get("params"))
+        flight = self.get(jsonrpc.number(params.get("progressToken")))
+        if flight is not None:
+            flight.progressed(params, message)
+
+    def said(self, message: Members) -> bool:
+        """A log message on a wire that does not say whose call it belongs to: whether it was
+        given to a call. A client of the modern era hears of nothing outside of its calls.
+        """
+        heard = [flight.call for flight in self if flight.call.sink is not None]
+        clients = {None if call.client is None else call.client.key for call in heard}
+        newest = heard[-1] if len(clients) == 1 else None
+        if newest is None or newest.client is None or newest.client.era is Era.LEGACY:
+            return False
+        if newest.sink is not None:
+            newest.sink(message)
+        return True
+
+
+class Chores:
+    """Small things that nobody waits for, each within a deadline; too many are not done."""
+
+    def __init__(self, limits: GatewayLimits) -> None:
+        self._limits = limits
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, work: Coroutine[None, None, None]) -> None:
+        if len(self._tasks) >= self._limits.max_server_requests:
+            work.close()
+            return
+        task = asyncio.create_task(self._bounded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def _bounded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            async with asyncio.timeout(self._limits.tcp_timeout.total_seconds()):
+                await work
+        except (McpproxyError, TimeoutError):
+            return  # the link itself reports what matters
+
+
+def own_token(params: Members, request_id: int) -> tuple[Members, Raw | None]:
+    """The params with our id as progress token, and the token they had.
+
+    Two callers may have chosen the same token; on the one session they share it would be one.
+    """
+    meta = jsonrpc.members(params["_meta"])
+    token = meta.get("progressToken")
+    if token is None:
+        return params, None
+    meta["progressToken"] = jsonrpc.raw(request_id)
+    return {**params, "_meta": jsonrpc.raw(meta)}, token
