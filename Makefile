@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 UV := scripts/uv
 LOCKED := pyproject.toml uv.lock
 NODE_PEERS := tests/peers/node
+NODE_JUDGES := tests/conformance/node
 ARGS ?=
 
 # xdist workers; more than there are cores only makes the clock-bound tests slower.
@@ -64,6 +65,13 @@ $(NODE_PEERS)/node_modules/.installed: $(NODE_PEERS)/package-lock.json $(VENV)/.
 	@scripts/node-packages
 	@touch $@
 
+.PHONY: judges
+judges: $(NODE_JUDGES)/node_modules/.installed ## Install the protocol's official suites
+
+$(NODE_JUDGES)/node_modules/.installed: $(NODE_JUDGES)/package-lock.json $(VENV)/.dev-done
+	@scripts/node-packages $(NODE_JUDGES)
+	@touch $@
+
 .PHONY: system
 system:
 	@scripts/system-packages
@@ -84,13 +92,19 @@ report: dev ## The figures of the last run on one page, test-results/reliability
 
 .PHONY: unit
 unit: dev system peers ## Unit, contract and simulation tests
-	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/crash -n $(TEST_WORKERS) --dist=worksteal \
+	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/crash --ignore=tests/conformance \
+	  -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 
 # Real servers, a real browser and real clocks: two of these at once would disturb each other.
 .PHONY: e2e
 e2e: dev system peers ## End-to-end and crash tests: real servers, processes, a real browser
 	$(BIN)/pytest tests/e2e tests/crash --junit-xml=test-results/e2e.xml $(ARGS)
+
+.PHONY: conformance
+conformance: dev peers judges ## The protocol's official suites and real servers, through mcpproxy
+	@rm -rf test-results/conformance
+	$(BIN)/pytest tests/conformance --junit-xml=test-results/conformance.xml $(ARGS)
 
 .PHONY: sim
 sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite), on all cores; goes on where it stopped
@@ -125,4 +139,5 @@ lock: ## Bring uv.lock up to date with pyproject.toml
 .PHONY: clean
 clean: ## Remove everything that make made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
-	  .hypothesis dist build test-results $(NODE_PEERS)/node_modules
+	  .hypothesis dist build test-results $(NODE_PEERS)/node_modules \
+	  $(NODE_JUDGES)/node_modules
