@@ -1,15 +1,18 @@
-"""The tools of all upstreams under the names that clients see.
+"""What all upstreams offer under the names that clients see.
 
-Law: a name depends on its server and tool only, so it is stable whatever else comes and goes; it
+Law: a name depends on its server and item only, so it is stable whatever else comes and goes; it
 leads back by a table, never by parsing.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from mcpproxy.gateway.addresses import address
+from mcpproxy.gateway.items import Item, Kind
+from mcpproxy.gateway.offers import Offer
+from mcpproxy.gateway.shelf import Shelf, Shown
 from mcpproxy.gateway.tools import Tool
 from mcpproxy.gateway.wire import jsonrpc
 
@@ -51,48 +54,61 @@ def exposed_name(server: str, tool: str) -> str:
     return f"{legal[: MAX_NAME - _DIGEST - 1]}_{digest}"
 
 
-class Catalog:
-    """Entries by the name clients see and by `server:tool`. `revision` grows with every change."""
+class Catalog(Shelf[Tool, Entry]):
+    """Tools by the name clients see and by `server:tool`."""
 
     def __init__(self) -> None:
-        self._by_server: dict[str, tuple[Entry, ...]] = {}
-        self._by_name: dict[str, Entry] = {}
+        super().__init__(_entry)
         self._by_id: dict[str, Entry] = {}
-        self.revision = 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        """All entries, in the order of their names."""
-        return iter(self._by_name.values())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def replace(self, server: str, tools: tuple[Tool, ...]) -> bool:
-        """Put what a server offers now; whether that is anything new."""
-        if tools == tuple(entry.tool for entry in self._by_server.get(server, ())):
-            return False
-        self._by_server[server] = tuple(_entry(server, tool) for tool in tools)
-        if not tools:
-            del self._by_server[server]
-        self._index()
-        return True
 
     def find(self, name: str) -> Entry | None:
         """By the name clients see, or by `server:tool`."""
         return self._by_name.get(name) or self._by_id.get(name)
 
-    def of(self, server: str) -> tuple[Entry, ...]:
-        return self._by_server.get(server, ())
-
     def _index(self) -> None:
-        self.revision += 1
-        entries = [entry for server in sorted(self._by_server) for entry in self._by_server[server]]
-        entries.sort(key=lambda entry: (entry.name, entry.id))
-        self._by_name = {}
-        for entry in entries:
-            # Two tools under one name need a collision of digests; the first keeps it.
-            self._by_name.setdefault(entry.name, entry)
-        self._by_id = {entry.id: entry for entry in self._by_name.values()}
+        super()._index()
+        self._by_id = {entry.id: entry for entry in self}
+
+
+def prompt_shelf() -> Shelf[Item, Shown]:
+    """Prompts by the names that clients see: `server__prompt`, as with tools."""
+    return Shelf(lambda server, item: _shown(server, item, "name", exposed_name(server, item.name)))
+
+
+def resource_shelf() -> Shelf[Item, Shown]:
+    return Shelf(lambda server, item: _shown(server, item, "uri", address(server, item.name)))
+
+
+def template_shelf() -> Shelf[Item, Shown]:
+    return Shelf(
+        lambda server, item: _shown(server, item, "uriTemplate", address(server, item.name))
+    )
+
+
+class Stock:
+    """All that all upstreams offer, a shelf for each kind."""
+
+    def __init__(self) -> None:
+        self.tools = Catalog()
+        self.resources = resource_shelf()
+        self.templates = template_shelf()
+        self.prompts = prompt_shelf()
+
+    def replace(self, server: str, offer: Offer) -> frozenset[Kind]:
+        """Put what a server offers now; the kinds of which that is anything new."""
+        changed = {
+            Kind.TOOLS: self.tools.replace(server, offer.tools),
+            Kind.RESOURCES: self.resources.replace(server, offer.resources),
+            Kind.TEMPLATES: self.templates.replace(server, offer.templates),
+            Kind.PROMPTS: self.prompts.replace(server, offer.prompts),
+        }
+        return frozenset(kind for kind, is_new in changed.items() if is_new)
+
+
+def _shown(server: str, item: Item, member: str, name: str) -> Shown:
+    members = jsonrpc.members(item.definition)
+    members[member] = jsonrpc.raw(name)
+    return Shown(server, item, name, jsonrpc.encode(members))
 
 
 def _entry(server: str, tool: Tool) -> Entry:

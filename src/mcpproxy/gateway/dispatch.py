@@ -19,6 +19,7 @@ from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.access import Caller, may_call, may_reach
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
+from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -36,6 +37,7 @@ class Dispatch:
         self._catalog = catalog
         self._clock = clock
         self._publisher = publisher
+        self.mentions = Mentions()
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
         """Whether this tool exists for this caller."""
@@ -77,7 +79,9 @@ class Dispatch:
             return unknown_tool(entry.name)
         params["name"] = jsonrpc.raw(entry.tool.name)
         call = Call("tools/call", params, ask.sink, ask.client)
-        return await self.carry(live, entry.tool.name, call)
+        response = await self.carry(live, entry.tool.name, call)
+        self.mentions.heard(ask.caller.name, live.name, response)
+        return response
 
     async def carry(self, live: LiveUpstream, tool: str, call: Call) -> Members:
         """As `send`, with trouble as a tool error."""

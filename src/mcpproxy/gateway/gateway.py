@@ -12,11 +12,12 @@ from mcpproxy.core.errors import UpstreamError
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.ports import Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
 from mcpproxy.gateway.access import Caller, may_reach
-from mcpproxy.gateway.catalog import Catalog, Entry
+from mcpproxy.gateway.catalog import Entry, Stock
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
 from mcpproxy.gateway.faces import TOOLS_CHANGED, Aggregate, Single
 from mcpproxy.gateway.hub import Hub, News
+from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
@@ -61,12 +62,13 @@ class Gateway:
         self._limits = limits
         self._web = WebClient(limits, outbound)
         self._guard = make_guard()
-        self._catalog = Catalog()
+        self._stock = Stock()
+        self._catalog = self._stock.tools
         self._index = ToolIndex()
         self._hub = Hub(self._may_reach)
         self._sessions = ClientSessions(clock, limits, self._hub)
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
-        self._pool = Pool(means, self._catalog, self)
+        self._pool = Pool(means, self._stock, self)
         self._dispatch = Dispatch(self._pool, self._catalog, clock, publisher)
         self._retrieve = RetrieveMode(
             self._catalog, self._index, self._dispatch, self._pool, health
@@ -148,9 +150,10 @@ class Gateway:
 
     # --- what the upstreams say (Audience) --------------------------------------------------
 
-    def tools_changed(self, server: str) -> None:
-        self._index.replace(server, self._catalog.of(server))
-        self._hub.publish(News(server, TOOLS_CHANGED, _TOOLS_CHANGED))
+    def listed(self, server: str, kinds: frozenset[Kind]) -> None:
+        if Kind.TOOLS in kinds:
+            self._index.replace(server, self._catalog.of(server))
+            self._hub.publish(News(server, TOOLS_CHANGED, _TOOLS_CHANGED))
 
     def notified(self, server: str, method: str, message: Members) -> None:
         self._hub.publish(News(server, method, message))

@@ -13,8 +13,9 @@ from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import is_offered
-from mcpproxy.gateway.catalog import Catalog
-from mcpproxy.gateway.tools import Tool
+from mcpproxy.gateway.catalog import Stock
+from mcpproxy.gateway.items import Kind
+from mcpproxy.gateway.offers import Offer
 from mcpproxy.gateway.upstream import LiveUpstream, Means
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -22,17 +23,19 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 class Audience(Protocol):
     """Who tells the clients. Both return at once."""
 
-    def tools_changed(self, server: str) -> None: ...
+    def listed(self, server: str, kinds: frozenset[Kind]) -> None:
+        """It connected, changed or went; what it offers of these kinds is different now."""
+        ...
 
     def notified(self, server: str, method: str, message: Members) -> None: ...
 
 
 class Pool:
-    """Live upstreams by name; what they offer is in `catalog`."""
+    """Live upstreams by name; what they offer is in `stock`."""
 
-    def __init__(self, means: Means, catalog: Catalog, audience: Audience) -> None:
+    def __init__(self, means: Means, stock: Stock, audience: Audience) -> None:
         self._means = means
-        self._catalog = catalog
+        self._stock = stock
         self._audience = audience
         self._configured: dict[str, Upstream] = {}
         self._live: dict[str, LiveUpstream] = {}
@@ -71,7 +74,7 @@ class Pool:
             self._started_at = self._means.clock.elapsed()
             for name in gone:
                 del self._live[name]
-                self._offer(name, ())
+                self._offer(name, Offer())
             for name, upstream in upstreams.items():
                 if is_offered(upstream) and name not in self._live:
                     self._live[name] = LiveUpstream(upstream, self._means, self)
@@ -115,11 +118,10 @@ class Pool:
 
     def listed(self, upstream: LiveUpstream) -> None:
         if self._live.get(upstream.name) is upstream:
-            self._offer(upstream.name, upstream.offer.tools)
+            self._offer(upstream.name, upstream.offer)
 
     def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
         self._audience.notified(upstream.name, method, message)
 
-    def _offer(self, server: str, tools: tuple[Tool, ...]) -> None:
-        if self._catalog.replace(server, tools):
-            self._audience.tools_changed(server)
+    def _offer(self, server: str, offer: Offer) -> None:
+        self._audience.listed(server, self._stock.replace(server, offer))
