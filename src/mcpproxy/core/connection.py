@@ -34,7 +34,8 @@ class Trouble(StrEnum):
 class Connection:
     """The facts about one upstream's connection, as the gateway knows them.
 
-    `hidden` counts what it lists that no client could read; `hidden_example` is one of it.
+    `hidden` counts what it lists that no client could read; `hidden_example` is one of it. `held`
+    counts tools that wait for a person's approval.
     """
 
     state: ConnectionState = ConnectionState.DISCONNECTED
@@ -45,3 +46,4 @@ class Connection:
     since: datetime | None = None
     hidden: int = 0
     hidden_example: str = ""
+    held: int = 0

@@ -7,6 +7,8 @@ McpproxyError
 ├── AlreadyRunning        3   another daemon owns the data dir
 ├── NotPermitted          5   a file or directory is not ours to use
 ├── UnknownServer        12   no upstream of that name
+├── UnknownTool          12   no tool of that name
+├── UnknownProfile       12   no profile of that name
 ├── NotReady             10   nothing is wrong, it only is not there yet
 ├── StoreError            1   the vault
 │   ├── StoreUnavailable       busy, full, read-only, failing
@@ -26,6 +28,7 @@ McpproxyError
 └── UpstreamError         1   the upstream behind a call
     ├── UpstreamUnavailable    not connected, retrying
     ├── UpstreamTimedOut       no answer in time
+    ├── Overloaded             more calls at once than are allowed
     └── ProtocolError          what came is not MCP
 """
 
@@ -96,6 +99,18 @@ class NotPermitted(McpproxyError):
 
 class UnknownServer(McpproxyError):
     code = "unknown_server"
+    exit_code = 12
+    http_status = 404
+
+
+class UnknownTool(McpproxyError):
+    code = "unknown_tool"
+    exit_code = 12
+    http_status = 404
+
+
+class UnknownProfile(McpproxyError):
+    code = "unknown_profile"
     exit_code = 12
     http_status = 404
 
@@ -229,6 +244,13 @@ class UpstreamUnavailable(UpstreamError):
 class UpstreamTimedOut(UpstreamError):
     code = "upstream_timed_out"
     http_status = 504
+
+
+class Overloaded(UpstreamError):
+    """Nothing was sent: so many calls are under way that this one has to wait its turn."""
+
+    code = "overloaded"
+    http_status = 429
 
 
 class ProtocolError(UpstreamError):

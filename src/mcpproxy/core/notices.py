@@ -3,7 +3,7 @@
 `NAME` is the event's name on `/events`. No notice ever carries a secret.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -133,13 +133,23 @@ class LedgerWritten:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """One tool call went through the gateway. `outcome` is ok, error or unavailable."""
+    """One tool call went through the gateway. `outcome` is ok, error, unavailable, overloaded or
+    denied. `client` is how the program behind it calls itself; sizes are of its arguments and of
+    the result, in bytes. `arguments` are there only where they are to be kept, and not on
+    `/events`.
+    """
 
     NAME: ClassVar[str] = "tools.called"
     server: str
     tool: str
     outcome: str
     duration: timedelta
+    caller: str = ""
+    client: str = ""
+    request_id: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    arguments: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from mcpproxy.core.approvals import Approval
+from mcpproxy.core.approvals import Approval, HeldTool, Standing
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import StoreError, StoreTrouble
 from mcpproxy.core.ledger import LedgerLine
@@ -306,6 +306,33 @@ class UpstreamControl(Protocol):
     ) -> bytes:
         """The JSON result of tools/call (`arguments` is a JSON object). Raises UpstreamError,
         TokenUnavailable.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CallLoad:
+    """Calls under way at one server, and those that wait for their turn; of all: server ""."""
+
+    server: str
+    active: int
+    waiting: int
+
+
+class ToolControl(Protocol):
+    """What REST and CLI may ask about the tools that are offered or not."""
+
+    def standing(self, server: str, tool: str) -> Standing:
+        """Why this tool of a configured server is there, or is not."""
+
+    def owner_of(self, name: str) -> tuple[str, str] | None:
+        """Server and tool of a name as clients see it (`server__tool`), if there is one."""
+
+    async def held_tools(self, server: str | None = None) -> Sequence[HeldTool]:
+        """What waits for approval. Raises StoreError."""
+
+    async def approve_tools(self, server: str, digests: Sequence[tuple[str, str]]) -> None:
+        """A person approves of these definitions, each by tool and digest; they are offered when
+        this returns. Raises UnknownTool, NotReady when one changed meanwhile, StoreError.
         """
 
 

@@ -11,7 +11,7 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`caller` is who proved to be asking, `client` the program, `sink` hears what precedes the
-    answer.
+    answer, `request_id` is the HTTP request's, for whoever looks for it later.
     """
 
     caller: Caller
@@ -19,3 +19,4 @@ class Ask:
     params: Members
     sink: Sink | None = None
     client: Client | None = None
+    request_id: str = ""

@@ -3,8 +3,12 @@
 Law: an upstream's trouble is never our own 401. It is an answer that says what happens next.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from mcpproxy.core.errors import (
     LoginRequired,
@@ -22,19 +26,33 @@ from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.text import short
+from mcpproxy.gateway.tools import Tool
+from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 _IS_ERROR: Final = "isError"
+_CLIENT_LENGTH: Final = 80
+
+
+class _ClientInfo(msgspec.Struct):
+    name: str = ""
+    version: str = ""
 
 
 class Dispatch:
     """Carries tool calls to upstreams."""
 
-    def __init__(self, pool: Pool, catalog: Catalog, clock: Clock, publisher: Publisher) -> None:
+    def __init__(
+        self, pool: Pool, catalog: Catalog, gates: Gates, clock: Clock, publisher: Publisher
+    ) -> None:
+        self.keeps_arguments = False
+        """Whether what is told of a call has its arguments in it."""
         self._pool = pool
         self._catalog = catalog
+        self._gates = gates
         self._clock = clock
         self._publisher = publisher
         self.mentions = Mentions()
@@ -43,6 +61,15 @@ class Dispatch:
         """Whether this tool exists for this caller."""
         live = self._pool.find(entry.server)
         return live is not None and may_call(caller, live.upstream, entry.tool)
+
+    def admitted(self, server: str, tool: str) -> Tool | None:
+        """This tool of this server, if there is one for anybody."""
+        entry = self._catalog.find(f"{server}:{tool}")
+        return None if entry is None else entry.tool
+
+    def all_admitted(self, server: str) -> Iterator[Tool]:
+        """A server's tools, in its order."""
+        return (entry.tool for entry in self._catalog.of(server))
 
     async def tried(self) -> None:
         """A moment for upstreams that were started just now: some clients list tools only once."""
@@ -76,36 +103,82 @@ class Dispatch:
         """
         live = self._pool.find(entry.server)
         if live is None or not may_call(ask.caller, live.upstream, entry.tool):
-            return unknown_tool(entry.name)
+            return self.denied(ask, entry.server, entry.tool.name, called=entry.name)
         params["name"] = jsonrpc.raw(entry.tool.name)
-        call = Call("tools/call", params, ask.sink, ask.client)
-        response = await self.carry(live, entry.tool.name, call)
+        response = await self.carry(live, entry.tool.name, ask, params)
         self.mentions.heard(ask.caller.name, live.name, response)
         return response
 
-    async def carry(self, live: LiveUpstream, tool: str, call: Call) -> Members:
+    async def carry(self, live: LiveUpstream, tool: str, ask: Ask, params: Members) -> Members:
         """As `send`, with trouble as a tool error."""
         try:
-            return await self.send(live, tool, call)
+            return await self.send(live, tool, ask, params)
         except McpproxyError as error:
             return tool_error(error, live.name)
 
     async def send(
-        self, live: LiveUpstream, tool: str, call: Call, timeout: timedelta | None = None
+        self,
+        live: LiveUpstream,
+        tool: str,
+        ask: Ask,
+        params: Members,
+        timeout: timedelta | None = None,
     ) -> Members:
-        """Carry out a call that is allowed, and tell of it. Raises as LiveUpstream.request."""
-        begun = self._clock.elapsed()
-        outcome = "unavailable"
+        """Carry out a call that is allowed, in its turn, and tell of it. `params` are those for
+        the upstream. Raises Overloaded, and as LiveUpstream.request.
+        """
+        gate, begun = self._gates.of(live.name), self._clock.elapsed()
+        call = Call("tools/call", params, ask.sink, ask.client)
+        limit = timeout or self._gates.timeout(live.name, tool)
+        outcome, size = "overloaded", 0
         try:
-            response = await live.request(call, timeout)
+            if not gate.enter_now():
+                await gate.enter()
+            outcome = "unavailable"
+            try:
+                response = await live.request(call, limit)
+            finally:
+                gate.leave()
             outcome = "error" if failed(response) else "ok"
+            size = len(response.get("result", b""))
             return response
         finally:
-            self._told(live.name, tool, outcome, begun)
+            self._told(ask, (live.name, tool, outcome), begun, params, size)
 
-    def _told(self, server: str, tool: str, outcome: str, begun: timedelta) -> None:
-        taken = self._clock.elapsed() - begun
-        self._publisher.publish(ToolCalled(server, tool, outcome, taken))
+    def denied(self, ask: Ask, server: str, tool: str, *, called: str = "") -> Members:
+        """The answer to a call of what is not there for this caller; that it was tried is told."""
+        now = self._clock.elapsed()
+        self._told(ask, (server, short(tool), "denied"), now, ask.params, 0)
+        return unknown_tool(called or tool)
+
+    def _told(
+        self, ask: Ask, what: tuple[str, str, str], begun: timedelta, params: Members, size: int
+    ) -> None:
+        """`what` is server, tool and outcome; `size` is the result's."""
+        arguments = params.get("arguments", b"")
+        info = None if ask.client is None else ask.client.info
+        self._publisher.publish(
+            ToolCalled(
+                *what,
+                self._clock.elapsed() - begun,
+                ask.caller.name,
+                "" if info is None else _program(bytes(info)),
+                ask.request_id,
+                len(arguments),
+                size,
+                bytes(arguments) if self.keeps_arguments else None,
+            )
+        )
+
+
+@lru_cache(maxsize=1024)
+def _program(info: bytes) -> str:
+    """How a client calls itself: its name and version, if it has any."""
+    try:
+        said = msgspec.json.decode(info, type=_ClientInfo)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return short(f"{said.name} {said.version}", _CLIENT_LENGTH)
 
 
 def failed(response: Members) -> bool:

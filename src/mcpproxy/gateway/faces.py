@@ -10,7 +10,7 @@ from mcpproxy import __version__
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller, Permit, may_call
 from mcpproxy.gateway.ask import Ask
-from mcpproxy.gateway.dispatch import Dispatch, rpc_error, unknown_tool
+from mcpproxy.gateway.dispatch import Dispatch, rpc_error
 from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.modes.mode import Mode, tool_list
 from mcpproxy.gateway.session import Call
@@ -113,16 +113,14 @@ class Single:
         return news if news.server == self.server else None
 
     async def _call(self, live: LiveUpstream, ask: Ask) -> Members:
-        name = jsonrpc.text(ask.params.get("name"))
-        tool = next((tool for tool in live.offer.tools if tool.name == name), None)
+        name = jsonrpc.text(ask.params.get("name")) or ""
+        tool = self._dispatch.admitted(live.name, name)
         if tool is None or not may_call(ask.caller, live.upstream, tool):
-            return unknown_tool(name or "")
-        return await self._dispatch.carry(
-            live, tool.name, Call(ask.method, ask.params, ask.sink, ask.client)
-        )
+            return self._dispatch.denied(ask, live.name, name)
+        return await self._dispatch.carry(live, tool.name, ask, ask.params)
 
     def _tools(self, live: LiveUpstream, caller: Caller) -> bytes:
-        tools = live.offer.tools
+        tools = self._dispatch.all_admitted(live.name)
         return tool_list([t.definition for t in tools if may_call(caller, live.upstream, t)])
 
 

@@ -8,14 +8,20 @@ from datetime import timedelta
 from typing import Final
 
 from mcpproxy.core.connection import Connection
+from mcpproxy.core.control import Control
 from mcpproxy.core.errors import UpstreamError
 from mcpproxy.core.model import Upstream
-from mcpproxy.core.ports import Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
+from mcpproxy.core.ports import ApprovalStore, Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
 from mcpproxy.gateway.access import Caller, may_reach
+from mcpproxy.gateway.admission import Admission
+from mcpproxy.gateway.approvals import Approvals, NoStore
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Entry, Stock
+from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
 from mcpproxy.gateway.faces import TOOLS_CHANGED, Aggregate, Single
+from mcpproxy.gateway.governor import Governor
 from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
@@ -23,12 +29,12 @@ from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
 from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.search import ToolIndex
-from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.sessions import ClientSessions
 from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
+from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import Means
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -36,7 +42,10 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 _ALL: Final = "/all"
 _CALL: Final = "/call"
 _ONE: Final = "/s/"
+_PROFILE: Final = "/p/"
+_PLACE_OF: Final = {DirectMode.name: _ALL, RetrieveMode.name: _CALL}
 _OWNER: Final = Caller("owner")
+_REST: Final = Client(Era.MODERN, "rest", info=jsonrpc.raw({"name": "REST"}))
 _TOOLS_CHANGED: Final = jsonrpc.members(jsonrpc.notification(TOOLS_CHANGED))
 
 
@@ -58,7 +67,11 @@ class Gateway:
         routing_mode: str = RetrieveMode.name,
         limits: GatewayLimits = DEFAULT_LIMITS,
         outbound: Outbound = FROM_ENVIRONMENT,
+        control: Control | None = None,
+        approvals: ApprovalStore | None = None,
     ) -> None:
+        """Without a store of approvals every start sees each definition for the first time."""
+        control = control or Control()
         self._limits = limits
         self._web = WebClient(limits, outbound)
         self._guard = make_guard()
@@ -68,8 +81,14 @@ class Gateway:
         self._hub = Hub(self._may_reach)
         self._sessions = ClientSessions(clock, limits, self._hub)
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
-        self._pool = Pool(means, self._stock, self)
-        self._dispatch = Dispatch(self._pool, self._catalog, clock, publisher)
+        self._approvals = Approvals(approvals or NoStore())
+        admission = Admission(self._approvals, clock, control)
+        gates = Gates(control)
+        self._pool = Pool(means, self._stock, self, admission)
+        self._dispatch = Dispatch(self._pool, self._catalog, gates, clock, publisher)
+        self.governor = Governor(
+            control, admission, gates, self._pool, self._catalog, self._hub, publisher
+        )
         self._retrieve = RetrieveMode(
             self._catalog, self._index, self._dispatch, self._pool, health
         )
@@ -81,11 +100,16 @@ class Gateway:
     # --- life -----------------------------------------------------------------------------
 
     async def start(self, upstreams: Mapping[str, Upstream]) -> None:
-        """Begin to connect all upstreams; returns at once."""
+        """Begin to connect all upstreams; returns at once, or once the approvals are read."""
+        await self._approvals.start(self._pool.readmit)
         await self._pool.apply(upstreams)
 
-    async def apply(self, upstreams: Mapping[str, Upstream]) -> None:
+    async def apply(
+        self, upstreams: Mapping[str, Upstream], control: Control | None = None
+    ) -> None:
         """The configuration is this now; only what changed restarts."""
+        if control is not None:
+            self.governor.apply(control, upstreams)
         await self._pool.apply(upstreams)
 
     def end_streams(self) -> None:
@@ -96,6 +120,7 @@ class Gateway:
         """End all streams, sessions and child processes."""
         self.end_streams()
         await self._pool.stop()
+        await self._approvals.stop()
         await self._web.close()
         await self._guard.close()
         self._index.close()
@@ -110,7 +135,7 @@ class Gateway:
     # --- facts and control ----------------------------------------------------------------
 
     def connection(self, server: str) -> Connection:
-        return self._pool.connection(server)
+        return self.governor.seen(server, self._pool.connection(server))
 
     def challenge(self, server: str) -> str | None:
         """The WWW-Authenticate header of the upstream's last 401 or 403, for a login."""
@@ -132,16 +157,18 @@ class Gateway:
         return [(_tool_entry(entry), score) for entry, score in self._retrieve.search(query, limit)]
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
+        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
     ) -> bytes:
         live = self._pool.get(server)
+        given = jsonrpc.raw(jsonrpc.members(arguments))
+        params = {"name": jsonrpc.raw(tool), "arguments": given}
+        ask = Ask(_OWNER, "tools/call", params, client=_REST, request_id=request_id)
         if await self._dispatch.find(_OWNER, f"{server}:{tool}") is None:
+            self._dispatch.denied(ask, server, tool)
             raise UpstreamError(
                 f"{server} has no tool {tool}", next_step="mcpproxy tools list shows what there is"
             )
-        given = jsonrpc.raw(jsonrpc.members(arguments))
-        params = {"name": jsonrpc.raw(tool), "arguments": given}
-        response = await self._dispatch.send(live, tool, Call("tools/call", params), timeout)
+        response = await self._dispatch.send(live, tool, ask, params, timeout)
         error = jsonrpc.error_of(response)
         if error is not None:
             said = live.scrub.text(error.message)
@@ -166,12 +193,21 @@ class Gateway:
         face = self._faces.get(place)
         if face is not None:
             return Place(face, caller)
+        if place.startswith(_PROFILE):
+            return self._profile_of(place.removeprefix(_PROFILE), caller)
         server = place.removeprefix(_ONE)
         live = self._pool.find(server) if place.startswith(_ONE) else None
         if live is None or not may_reach(caller, live.upstream):
             return None
         single = Single(lambda: self._pool.get(server), server, self._dispatch)
         return Place(single, caller)
+
+    def _profile_of(self, name: str, caller: Caller) -> Place | None:
+        profile = self.governor.profile(name)
+        if profile is None:
+            return None
+        mode = "" if profile.routing_mode is None else _PLACE_OF[profile.routing_mode]
+        return Place(self._faces[mode], caller.within(profile))
 
 
 def _tool_entry(entry: Entry) -> ToolEntry:

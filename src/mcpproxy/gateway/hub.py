@@ -63,6 +63,12 @@ class Hub:
         if self._subscribers.get(subscriber.key) is subscriber:
             del self._subscribers[subscriber.key]
 
+    def where(self, holds: Callable[[Caller], bool]) -> frozenset[str]:
+        """The keys of those whose caller is such a one."""
+        return frozenset(
+            key for key, subscriber in self._subscribers.items() if holds(subscriber.caller)
+        )
+
     def publish(self, news: News) -> None:
         """Tell all whom it concerns. A face is asked once what its clients hear of it."""
         shown: dict[Face, News | None] = {}

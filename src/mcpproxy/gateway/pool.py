@@ -6,6 +6,7 @@ Law: only what changed restarts; starting waits for nobody.
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import is_offered
+from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.catalog import Stock
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.offers import Offer
@@ -33,9 +35,12 @@ class Audience(Protocol):
 class Pool:
     """Live upstreams by name; what they offer is in `stock`."""
 
-    def __init__(self, means: Means, stock: Stock, audience: Audience) -> None:
+    def __init__(
+        self, means: Means, stock: Stock, audience: Audience, admission: Admission
+    ) -> None:
         self._means = means
         self._stock = stock
+        self._admission = admission
         self._audience = audience
         self._configured: dict[str, Upstream] = {}
         self._live: dict[str, LiveUpstream] = {}
@@ -74,6 +79,7 @@ class Pool:
             self._started_at = self._means.clock.elapsed()
             for name in gone:
                 del self._live[name]
+                self._admission.gone(name)
                 self._offer(name, Offer())
             for name, upstream in upstreams.items():
                 if is_offered(upstream) and name not in self._live:
@@ -118,7 +124,15 @@ class Pool:
 
     def listed(self, upstream: LiveUpstream) -> None:
         if self._live.get(upstream.name) is upstream:
-            self._offer(upstream.name, upstream.offer)
+            offer = upstream.offer
+            tools = self._admission.admitted(upstream.name, offer.tools)
+            self._offer(upstream.name, replace(offer, tools=tools))
+
+    def readmit(self, server: str | None = None) -> None:
+        """Look again at what is offered: by one server, or by all that ever said what they have."""
+        for live in list(self._live.values()):
+            if server in (None, live.name) and live.agreed is not None:
+                self.listed(live)
 
     def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
         self._audience.notified(upstream.name, method, message)

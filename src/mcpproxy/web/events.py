@@ -94,8 +94,11 @@ def encode(event: Event | Gap) -> bytes:
 
 
 def payload(notice: Notice) -> dict[str, object]:
-    """The notice's fields: times as RFC 3339, durations in seconds."""
-    return {field.name: _plain(getattr(notice, field.name)) for field in dataclasses.fields(notice)}
+    """The notice's fields: times as RFC 3339, durations in seconds. What does not show itself
+    does not go out.
+    """
+    fields = (field for field in dataclasses.fields(notice) if field.repr)
+    return {field.name: _plain(getattr(notice, field.name)) for field in fields}
 
 
 def _plain(value: object) -> object:

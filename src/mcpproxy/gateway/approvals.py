@@ -1,0 +1,156 @@
+"""What was approved, in memory before its store.
+
+Law: a person's approval is durable before it counts. What was trusted at first sight counts at
+once and is written soon; if that is lost, it is seen for the first time again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.core.approvals import Approval
+from mcpproxy.core.errors import StoreError
+from mcpproxy.core.ports import ApprovalStore
+
+RETRY: Final = timedelta(seconds=10)
+"""Between two tries at a store that does not answer."""
+
+LOAD_WAIT: Final = timedelta(seconds=2)
+"""How long a start waits for it; upstreams take longer than that to connect."""
+
+ROWS: Final = 1000
+"""Written in one transaction: the vault has logins to keep meanwhile."""
+
+_log = logging.getLogger("mcpproxy.approvals")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The digests of one approved definition."""
+
+    digest: str
+    wire_digest: str
+
+
+class NoStore:
+    """An ApprovalStore that keeps nothing: every start is a first sight."""
+
+    async def load_approvals(self) -> Sequence[Approval]:
+        return ()
+
+    async def save_approvals(self, approvals: Sequence[Approval]) -> None:
+        return None
+
+    async def forget_approvals(self, server: str) -> None:
+        return None
+
+
+class Approvals:
+    """`find` and `trust` never wait; `keep` does the writing."""
+
+    def __init__(self, store: ApprovalStore) -> None:
+        self._store = store
+        self._known: dict[str, dict[str, Known]] = {}
+        self._unwritten: dict[tuple[str, str], Approval] = {}
+        self._due = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._troubled = False
+        self._keeping: asyncio.Task[None] | None = None
+        self.loaded = False
+
+    def find(self, server: str, tool: str) -> Known | None:
+        return self._known.get(server, {}).get(tool)
+
+    def trust(self, approval: Approval) -> None:
+        """From now on, and written soon."""
+        self._put(approval)
+        self._unwritten[approval.server, approval.tool] = approval
+        self._due.set()
+
+    def note_wire(self, server: str, tool: str, wire_digest: str) -> None:
+        """The same definition came in other bytes: for this run it is known by those."""
+        known = self._known[server][tool]
+        self._known[server][tool] = Known(known.digest, wire_digest)
+
+    async def approve(self, approvals: Sequence[Approval]) -> None:
+        """A person did. Raises StoreError, and nothing is approved then."""
+        async with self._writing:
+            await self._store.save_approvals(approvals)
+        for each in approvals:
+            self._put(each)
+            self._unwritten.pop((each.server, each.tool), None)
+
+    async def texts(self) -> dict[tuple[str, str], bytes]:
+        """The approved definitions themselves. Raises StoreError."""
+        stored = await self._store.load_approvals()
+        texts = {(each.server, each.tool): each.definition for each in stored}
+        texts.update((key, each.definition) for key, each in self._unwritten.items())
+        return texts
+
+    async def start(self, loaded: Callable[[], None]) -> None:
+        """Begin to `keep`; returns when all was read, or after LOAD_WAIT."""
+        ready = asyncio.Event()
+
+        def is_loaded() -> None:
+            ready.set()
+            loaded()
+
+        self._keeping = asyncio.create_task(self.keep(is_loaded))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOAD_WAIT.total_seconds()):
+                await ready.wait()
+
+    async def stop(self) -> None:
+        """Write what is not written, if the store takes it."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+            await self._tried(self.write)
+
+    async def keep(self, loaded: Callable[[], None]) -> None:
+        """Read what there is, call `loaded`, and write from then on; ends by cancellation."""
+        await self._until_done(self._load)
+        loaded()
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self._until_done(self.write)
+
+    async def write(self) -> None:
+        """Everything that is not written yet. Raises StoreError."""
+        async with self._writing:
+            while rows := list(self._unwritten.values())[:ROWS]:
+                await self._store.save_approvals(rows)
+                for each in rows:
+                    if self._unwritten.get((each.server, each.tool)) is each:
+                        del self._unwritten[each.server, each.tool]
+
+    async def _load(self) -> None:
+        for each in await self._store.load_approvals():
+            self._put(each)
+        self.loaded = True
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        done = await self._tried(work)
+        while not done:
+            await asyncio.sleep(RETRY.total_seconds())
+            done = await self._tried(work)
+
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await work()
+        except StoreError as error:
+            if not self._troubled:
+                _log.warning("approvals cannot be read or kept now: %s", error.message)
+            self._troubled = True
+            return False
+        self._troubled = False
+        return True
+
+    def _put(self, approval: Approval) -> None:
+        of_server = self._known.setdefault(approval.server, {})
+        of_server[approval.tool] = Known(approval.digest, approval.wire_digest)

@@ -1,0 +1,154 @@
+"""How many calls go at once: at each server and in all, in the order in which they came.
+
+Law: a call that finds room never waits, not even for the event loop; who waits is in a bounded
+queue with a deadline, and is told which bound it was that kept it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.core.control import Bounds, Control
+from mcpproxy.core.errors import Overloaded
+from mcpproxy.core.ports import CallLoad
+
+ALL: Final = ""
+"""The name of what is common to all servers; no server is called so."""
+
+
+class Turns:
+    """One bound. `bounds` may be changed while calls go on."""
+
+    def __init__(self, where: str, bounds: Bounds) -> None:
+        self.where = where
+        self.bounds = bounds
+        self.active = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> bool:
+        """A place, if there is one and nobody waits for it."""
+        limit = self.bounds.at_once
+        if limit and (self.active >= limit or self._waiting):
+            return False
+        self.active += 1
+        return True
+
+    async def wait(self) -> None:
+        """A place, in turn. Raises Overloaded."""
+        if self.take():
+            return
+        if len(self._waiting) >= self.bounds.waiting:
+            raise self._overloaded(f"and {len(self._waiting)} wait already", "queue_size")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        patience = self.bounds.patience.total_seconds()
+        try:
+            async with asyncio.timeout(patience):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self.leave()  # it was given a place and cannot use it
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise self._overloaded(
+                    f"and none ended within {patience:g} s", "queue_timeout"
+                ) from None
+            raise
+
+    def leave(self) -> None:
+        self.active -= 1
+        self.admit()
+
+    def admit(self) -> None:
+        """Give places that are free to those who wait longest."""
+        while self._waiting and (not self.bounds.at_once or self.active < self.bounds.at_once):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.active += 1
+                turn.set_result(None)
+
+    def _overloaded(self, why: str, second: str) -> Overloaded:
+        prefix = "" if self.where == ALL else f"of {self.where} "
+        whose = "mcpproxy" if self.where == ALL else self.where
+        return Overloaded(
+            f"{whose} has {self.active} calls under way, {why}",
+            next_step=f"try again later, or raise max_concurrent_requests or {second} "
+            f"{prefix}in the configuration",
+        )
+
+
+class Gate:
+    """The way to one server: its own bound, then the one of all."""
+
+    __slots__ = ("_all", "_own")
+
+    def __init__(self, own: Turns, common: Turns) -> None:
+        self._own = own
+        self._all = common
+
+    def enter_now(self) -> bool:
+        """Whether there was room; then `leave` is owed."""
+        if not self._own.take():
+            return False
+        if self._all.take():
+            return True
+        self._own.leave()
+        return False
+
+    async def enter(self) -> None:
+        """In turn; then `leave` is owed. Raises Overloaded."""
+        await self._own.wait()
+        try:
+            await self._all.wait()
+        except BaseException:
+            self._own.leave()
+            raise
+
+    def leave(self) -> None:
+        self._all.leave()
+        self._own.leave()
+
+
+class Gates:
+    """A gate for every server that was called."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._all = Turns(ALL, control.bounds)
+        self._turns: dict[str, Turns] = {}
+        self._gates: dict[str, Gate] = {}
+
+    def of(self, server: str) -> Gate:
+        gate = self._gates.get(server)
+        if gate is None:
+            own = self._turns[server] = Turns(server, self._control.of(server).bounds)
+            gate = self._gates[server] = Gate(own, self._all)
+        return gate
+
+    def timeout(self, server: str, tool: str) -> timedelta | None:
+        """How long this call may take, where that was said."""
+        return self._control.of(server).timeout(tool)
+
+    def apply(self, control: Control, known: Callable[[str], bool]) -> None:
+        """Other bounds from now on; what nobody can call any more is forgotten once it is idle."""
+        self._control = control
+        for server, turns in list(self._turns.items()):
+            if not known(server) and not turns.active and not turns.waiting:
+                del self._turns[server], self._gates[server]
+                continue
+            turns.bounds = control.of(server).bounds
+            turns.admit()
+        self._all.bounds = control.bounds
+        self._all.admit()
+
+    def loads(self) -> Iterator[CallLoad]:
+        """Of all together under the name "", then of each server."""
+        for turns in (self._all, *self._turns.values()):
+            yield CallLoad(turns.where, turns.active, turns.waiting)
