@@ -1,4 +1,4 @@
-"""Names that clients see, search over them, and who may call what."""
+"""Names that clients see, and who may call what."""
 
 import itertools
 import re
@@ -13,7 +13,6 @@ from mcpproxy.gateway.access import Caller, Permit, may_call, may_reach
 from mcpproxy.gateway.catalog import Catalog, exposed_name
 from mcpproxy.gateway.items import Hidden
 from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
-from mcpproxy.gateway.search import ToolIndex, words
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.tools import Effect, Tool, read_tool
 from mcpproxy.gateway.wire import jsonrpc
@@ -146,55 +145,6 @@ def test_a_caller_may_call_what_is_permitted_and_not_denied(
 def test_nothing_of_a_disabled_or_quarantined_upstream_exists() -> None:
     for upstream in (Upstream("s", enabled=False), Upstream("s", quarantined=True)):
         assert not may_reach(Caller("all"), upstream)
-
-
-# --- search -----------------------------------------------------------------------------------
-
-
-def an_index(**tools: str) -> ToolIndex:
-    catalog, index = Catalog(), ToolIndex()
-    catalog.replace("s", tuple(a_tool(name, text) for name, text in tools.items()))
-    index.replace("s", catalog.of("s"))
-    return index
-
-
-def test_names_come_apart_into_words() -> None:
-    assert words("createGitHubIssue_v2 HTTPServer-now") == [
-        "create", "git", "hub", "issue", "v2", "http", "server", "now",
-    ]  # fmt: skip
-
-
-def test_inflected_words_and_split_names_are_found() -> None:
-    index = an_index(
-        createIssue="Open a new ticket", list_files="Shows a directory", weather="Forecasts"
-    )
-    assert index.search("creating issues", 5)[0][0] == "s:createIssue"
-    assert index.search("file listing", 5)[0][0] == "s:list_files"
-    assert index.search("forecast", 5)[0][0] == "s:weather"
-
-
-def test_all_words_come_before_some_of_them() -> None:
-    index = an_index(read_file="", read_mail="", delete_file="")
-    found = [tool for tool, _ in index.search("read file", 5)]
-    assert found[0] == "s:read_file"
-    assert set(found) == {"s:read_file", "s:read_mail", "s:delete_file"}
-
-
-def test_parameters_are_searched_and_what_is_gone_is_not_found() -> None:
-    catalog, index = Catalog(), ToolIndex()
-    schema = {"type": "object", "properties": {"latitude": {}}}
-    catalog.replace("s", (a_tool("t", inputSchema=schema),))
-    index.replace("s", catalog.of("s"))
-    assert [tool for tool, _ in index.search("latitude", 5)] == ["s:t"]
-    index.replace("s", ())
-    assert index.search("latitude", 5) == []
-
-
-@given(st.text(max_size=300), st.integers(-1, 5))
-def test_no_query_breaks_the_search(query: str, limit: int) -> None:
-    index = an_index(one="NEAR AND OR NOT", two='quote " star *')
-    assert len(index.search(query, limit)) <= max(limit, 0)
-    index.close()
 
 
 # --- numbers and words ------------------------------------------------------------------------

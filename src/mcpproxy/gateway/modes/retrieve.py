@@ -27,7 +27,7 @@ from mcpproxy.gateway.modes.builtin import (
 )
 from mcpproxy.gateway.modes.mode import text_error, text_result, tool_list
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.search import ToolIndex
+from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.tools import Effect
 from mcpproxy.gateway.wire import jsonrpc
@@ -133,12 +133,7 @@ class RetrieveMode:
 
     def search(self, query: str, limit: int) -> list[tuple[Entry, float]]:
         """Tools and scores, best first, whoever may call them."""
-        hits = self._index.search(query, limit)
-        return [
-            (entry, score)
-            for tool, score in hits
-            if (entry := self._catalog.find(tool)) is not None
-        ]
+        return self._index.search(query, limit)
 
     def _describe(self, caller: Caller, arguments: Raw) -> Members:
         names = msgspec.json.decode(arguments, type=_Names).names[:MAX_DESCRIBED]
