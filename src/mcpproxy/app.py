@@ -169,6 +169,8 @@ class App:
             logins=rooms.logins,
             connections=gateway,
             gateway=gateway,
+            tools=gateway.governor,
+            control=lambda: self._config.settings.control,
             mcp=gateway.asgi(lambda _: OWNER),
             policy=self._settings.refresh,
             closing=self._closing,
@@ -282,7 +284,7 @@ class App:
         if self._rooms is not None:
             await self._rooms.manager.reconfigure(settings.upstreams)
             self._rooms.machine.apply()
-            await self._rooms.gateway.apply(settings.upstreams)
+            await self._rooms.gateway.apply(settings.upstreams, settings.control)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

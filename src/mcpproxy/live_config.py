@@ -6,6 +6,7 @@ Law: a broken edit changes nothing and is told once; what `edit` returns from is
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +23,7 @@ from mcpproxy.core.notices import ConfigReloaded
 from mcpproxy.core.ports import Publisher
 from mcpproxy.web.parts import NewServer
 
+Edited = TypeVar("Edited")
 Apply = Callable[[Settings, Changes], Awaitable[None]]
 
 _log = structlog.get_logger("mcpproxy.config")
@@ -80,10 +82,20 @@ class LiveConfig:
     async def approve(self, name: str) -> None:
         await self._edit(lambda: self._file.approve(name))
 
-    async def _edit(self, change: Callable[[], None]) -> None:
+    async def quarantine(self, name: str) -> None:
+        await self._edit(lambda: self._file.quarantine(name))
+
+    async def enable_tools(self, name: str, pattern: str) -> str | None:
+        return await self._edit(lambda: self._file.enable_tools(name, pattern))
+
+    async def disable_tools(self, name: str, pattern: str) -> None:
+        await self._edit(lambda: self._file.disable_tools(name, pattern))
+
+    async def _edit(self, change: Callable[[], Edited]) -> Edited:
         async with self._changing:
-            await asyncio.to_thread(change)
+            done = await asyncio.to_thread(change)
             await self._reload()
+            return done
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -127,7 +139,7 @@ def _definition(server: NewServer) -> Mapping[str, Json]:
         "working_dir": server.working_dir,
         "protocol": None if server.protocol == "auto" else server.protocol.value,
         "enabled": None if server.enabled else False,
-        "quarantined": True if server.quarantined else None,
+        "quarantined": server.quarantined,
         "oauth": {key: value for key, value in oauth.items() if value is not None} or None,
     }
     return {key: value for key, value in definition.items() if value is not None}

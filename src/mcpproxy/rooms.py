@@ -141,6 +141,9 @@ def _gateway(ground: Ground, manager: RefreshManager, health: Callable[[str], He
             call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
         ),
         outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
+        control=settings.control,
+        approvals=ground.vault.approvals,
+        memory=ground.vault.store,
     )
 
 

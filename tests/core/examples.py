@@ -285,6 +285,14 @@ EXAMPLES: Final = {
     "connecting": Example(
         Snapshot(connection=Connection(ConnectionState.CONNECTING)), "Connecting"
     ),
+    "tools_held": Example(
+        Snapshot(connection=replace(CONNECTED, held=2)),
+        "2 tools wait for approval",
+        "They are new, or their definitions changed since they were approved, and are neither "
+        "listed nor called until a person has looked: mcpproxy tools approve. Everything else "
+        "works",
+        "approve",
+    ),
     "items_hidden": Example(
         Snapshot(connection=replace(CONNECTED, hidden=2, hidden_example="tool x: no inputSchema")),
         "Connected (5 tools), 2 hidden: tool x: no inputSchema",

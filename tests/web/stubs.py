@@ -9,14 +9,18 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from mcpproxy.core.approvals import HeldTool, Standing
 from mcpproxy.core.connection import Connection, ConnectionState
+from mcpproxy.core.control import Control
 from mcpproxy.core.errors import (
     ConfigError,
     LoginRequired,
+    NotReady,
     StoreError,
     StoreTrouble,
     StoreUnavailable,
     UnknownLogin,
+    UnknownTool,
     UpstreamUnavailable,
 )
 from mcpproxy.core.ledger import LedgerLine
@@ -109,6 +113,9 @@ class World:
     flow_changed: asyncio.Event = field(default_factory=asyncio.Event)
     line_written: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = True
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    held_facts: list[HeldTool] = field(default_factory=list)
+    control: Control = field(default_factory=Control)
 
     def add_oauth(self, name: str, **changes: object) -> Grant:
         """A connected server with a login of an hour that began now."""
@@ -175,6 +182,38 @@ class World:
     async def approve(self, name: str) -> None:
         self.servers[name] = replace(self.servers[name], quarantined=False)
 
+    async def quarantine(self, name: str) -> None:
+        self.servers[name] = replace(self.servers[name], quarantined=True)
+
+    async def enable_tools(self, name: str, pattern: str) -> str | None:
+        self.done.append(f"enable {name}:{pattern}")
+        return "Still disabled by: *." if pattern == "delete_one" else None
+
+    async def disable_tools(self, name: str, pattern: str) -> None:
+        self.done.append(f"disable {name}:{pattern}")
+
+    # ToolControl
+    def standing(self, server: str, tool: str) -> Standing:
+        return self.standings.get((server, tool), Standing.ABSENT)
+
+    def owner_of(self, name: str) -> tuple[str, str] | None:
+        server, separator, tool = name.partition("__")
+        return (server, tool) if separator else None
+
+    async def held_tools(self, server: str | None = None) -> Sequence[HeldTool]:
+        if self.stored_trouble is not None:
+            raise self.stored_trouble
+        return [each for each in self.held_facts if server in (None, each.server)]
+
+    async def approve_tools(self, server: str, digests: Sequence[tuple[str, str]]) -> None:
+        for tool, digest in digests:
+            known = [each for each in self.held_facts if (each.server, each.tool) == (server, tool)]
+            if not known:
+                raise UnknownTool(f"{server}:{tool} does not wait", next_step="Look first.")
+            if known[0].digest != digest:
+                raise NotReady(f"{server}:{tool} has changed again", next_step="Look again.")
+            self.held_facts.remove(known[0])
+
     # UpstreamControl, RefreshControl
     async def restart(self, server: str) -> None:
         self.done.append(f"restart {server}")
@@ -191,7 +230,7 @@ class World:
         return [(entry, 1.0) for entry in self.tools() if query in entry.description][:limit]
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
+        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
     ) -> bytes:
         if tool == "gone":
             raise UpstreamUnavailable("It is not connected.", next_step="It comes back by itself.")
@@ -324,5 +363,7 @@ def web_parts(world: World, *, require_mcp_auth: bool = True) -> WebParts:
         logins=world,
         connections=world,
         gateway=world,
+        tools=world,
+        control=lambda: world.control,
         mcp=mcp_endpoint,
     )

@@ -17,6 +17,7 @@ from mcpproxy.config.jsonc import Json, Node, parse
 from mcpproxy.config.load import read_settings
 from mcpproxy.config.locate import Location, read_text
 from mcpproxy.config.references import References
+from mcpproxy.core.control import matches
 from mcpproxy.core.errors import ConfigError, NotPermitted, UnknownServer
 
 FIRST_FILE: Final = """{
@@ -59,11 +60,16 @@ class ConfigFile:
 
     def add_server(self, name: str, definition: Mapping[str, Json]) -> None:
         """`definition` has the file's keys, without the name. Raises ConfigError, also when the
-        name is taken.
+        name is taken. Where the file says so, a server that does not say otherwise waits for
+        approval.
         """
 
         def add(text: str, root: Node) -> str:
+            nonlocal definition
             servers = root.member("mcpServers")
+            waits = root.member("quarantine_enabled")
+            if waits is not None and waits.scalar is True and "quarantined" not in definition:
+                definition = {**definition, "quarantined": True}
             if _find(servers, name) is not None:
                 raise ConfigError(
                     f'there is a server "{name}" already',
@@ -97,6 +103,42 @@ class ConfigFile:
     def approve(self, name: str) -> None:
         """The person has looked at it: no longer quarantined."""
         self._set(name, "quarantined", False)
+
+    def quarantine(self, name: str) -> None:
+        self._set(name, "quarantined", True)
+
+    def disable_tools(self, name: str, pattern: str) -> None:
+        """Tools whose names match are not offered from now on."""
+
+        def change(text: str, root: Node) -> str:
+            _, _, server = _require(root, name)
+            if pattern in _strings(server, "disabled_tools"):
+                return text
+            return _with_item(text, server, "disabled_tools", pattern)
+
+        self._change(change)
+
+    def enable_tools(self, name: str, pattern: str) -> str | None:
+        """The opposite: no longer disabled by this pattern, and among those that are enabled where
+        only some are. Says what keeps them disabled, if something does.
+        """
+        wider: list[str] = []
+
+        def change(text: str, root: Node) -> str:
+            _, _, server = _require(root, name)
+            disabled = server.member("disabled_tools")
+            named = _strings(server, "disabled_tools")
+            wider.extend(each for each in named if each != pattern and matches((each,), pattern))
+            if disabled is not None and pattern in named:
+                text = splice.remove_item(text, disabled, named.index(pattern))
+                _, _, server = _require(parse(text), name)
+            enabled = tuple(_strings(server, "enabled_tools"))
+            if enabled and not matches(enabled, pattern):
+                text = _with_item(text, server, "enabled_tools", pattern)
+            return text
+
+        self._change(change)
+        return f"Still disabled by: {', '.join(wider)}." if wider else None
 
     def _set(self, name: str, key: str, value: Json) -> None:
         def change(text: str, root: Node) -> str:
@@ -132,6 +174,20 @@ def _find(servers: Node | None, name: str) -> tuple[int, Node] | None:
         if named is not None and named.scalar == name:
             return at, item
     return None
+
+
+def _with_item(text: str, server: Node, key: str, item: str) -> str:
+    """`text` with one more string in an array of the server."""
+    array = server.member(key)
+    if array is None or array.items is None:
+        return splice.set_member(text, server, key, [item])
+    return splice.append_item(text, array, item)
+
+
+def _strings(server: Node, key: str) -> list[str]:
+    """An array of the server; what is no string there, `_change` refuses later."""
+    member = server.member(key)
+    return [str(item.scalar) for item in (member.items if member else None) or ()]
 
 
 def _require(root: Node, name: str) -> tuple[Node, int, Node]:

@@ -137,7 +137,6 @@ def _settings(
         call_timeout=model.call_tool_timeout,
         connect_timeout=model.init_timeout,
         control=control(model),
-        quarantine_new=model.quarantine_enabled,
         activity=ActivitySettings(
             enabled=model.activity_enabled,
             arguments=model.activity_arguments,

@@ -96,7 +96,6 @@ class Settings:
     call_timeout: timedelta = timedelta(minutes=2)
     connect_timeout: timedelta = timedelta(seconds=30)
     control: Control = field(default_factory=Control)
-    quarantine_new: bool = False
     activity: ActivitySettings = ActivitySettings()
     trusted_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

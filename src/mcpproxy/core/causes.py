@@ -320,6 +320,16 @@ CAUSES: Final = (
     ),
     Cause("connecting", Level.DEGRADED, "Connecting", "Connecting", "", Action.NONE),
     Cause(
+        "tools_held",
+        Level.DEGRADED,
+        "{held} for approval",
+        "Connected ({tools}), {held} for approval",
+        "They are new, or their definitions changed since they were approved, and are neither "
+        "listed nor called until a person has looked: mcpproxy tools approve. Everything else "
+        "works",
+        Action.APPROVE,
+    ),
+    Cause(
         "items_hidden",
         Level.DEGRADED,
         "Connected ({tools}), {n} hidden: {error}",

@@ -180,6 +180,8 @@ def _names(snapshot: Snapshot, now: datetime, policy: RefreshPolicy) -> Iterator
             connection = Connection(ConnectionState.CONNECTING)
     elif snapshot.logged_out_at is not None and connection.trouble is Trouble.LOGIN_NEEDED:
         yield "logged_out", Facts(at=snapshot.logged_out_at)
+    if connection.state is ConnectionState.CONNECTED and connection.held:
+        yield "tools_held", Facts(n=connection.held)
     if connection.state is ConnectionState.CONNECTED and connection.hidden:
         yield "items_hidden", Facts(n=connection.hidden, error=connection.hidden_example)
     yield _connection_name(connection)
@@ -292,6 +294,7 @@ def _words(facts: Facts, tools: int, now: datetime, zone: tzinfo | None) -> dict
         "n": facts.n,
         "error": facts.error,
         "tools": "1 tool" if tools == 1 else f"{tools} tools",
+        "held": "1 tool waits" if facts.n == 1 else f"{facts.n} tools wait",
     }
 
 

@@ -302,7 +302,7 @@ class UpstreamControl(Protocol):
     def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]: ...
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta
+        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
     ) -> bytes:
         """The JSON result of tools/call (`arguments` is a JSON object). Raises UpstreamError,
         TokenUnavailable.

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from mcpproxy.core.control import Control
 from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import Transport
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
@@ -21,6 +22,7 @@ from mcpproxy.core.ports import (
     LoginDesk,
     LogLines,
     RefreshControl,
+    ToolControl,
     UpstreamControl,
     UpstreamDirectory,
 )
@@ -44,7 +46,8 @@ class NewServer:
     working_dir: str | None = None
     protocol: Transport = Transport.AUTO
     enabled: bool = True
-    quarantined: bool = False
+    quarantined: bool | None = None
+    """None: as the configuration says of servers that a program adds."""
     client_id: str | None = None
     client_secret: str | None = None
     scopes: tuple[str, ...] = ()
@@ -68,6 +71,16 @@ class ServerEditor(Protocol):
     async def approve(self, name: str) -> None:
         """End the quarantine."""
         ...
+
+    async def quarantine(self, name: str) -> None:
+        """Nothing of it is offered until somebody approves."""
+        ...
+
+    async def enable_tools(self, name: str, pattern: str) -> str | None:
+        """Switch on the tools of this server whose names match; a remark, if one is due."""
+        ...
+
+    async def disable_tools(self, name: str, pattern: str) -> None: ...
 
 
 class LedgerBook(Protocol):
@@ -116,6 +129,8 @@ class WebParts:
     logins: LoginDesk
     connections: ConnectionFacts
     gateway: UpstreamControl
+    tools: ToolControl
+    control: Callable[[], Control]
     mcp: ASGIApp
     policy: RefreshPolicy = DEFAULT_POLICY
     closing: asyncio.Event = field(default_factory=asyncio.Event)

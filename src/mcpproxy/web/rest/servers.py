@@ -63,7 +63,7 @@ class AddServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     working_dir: str | None = None
     protocol: Transport = Transport.AUTO
     enabled: bool = True
-    quarantined: bool = False
+    quarantined: bool | None = None
     oauth: AddOAuth | None = None
 
 
@@ -164,7 +164,10 @@ async def _add(call: Call[AddServer, NoQuery]) -> Done:
             redirect_uri=oauth.redirect_uri,
         )
     )
-    return Done(body.name, "add")
+    held = call.parts.directory.upstreams().get(body.name)
+    waits = held is not None and held.quarantined
+    note = f"It waits for approval: mcpproxy upstream approve {body.name}" if waits else None
+    return Done(body.name, "add", note)
 
 
 async def _remove(call: Call[NoBody, NoQuery]) -> Done:
@@ -191,6 +194,12 @@ async def _approve(call: Call[NoBody, NoQuery]) -> Done:
     find(call.parts, call.name)
     await call.parts.editor.approve(call.name)
     return Done(call.name, "approve")
+
+
+async def _quarantine(call: Call[NoBody, NoQuery]) -> Done:
+    find(call.parts, call.name)
+    await call.parts.editor.quarantine(call.name)
+    return Done(call.name, "quarantine")
 
 
 async def _restart(call: Call[NoBody, NoQuery]) -> Done:
@@ -288,6 +297,7 @@ ENDPOINTS: Final = (
     post(f"{_ONE}/enable", "Switch the server on", _enable, Done, NoBody),
     post(f"{_ONE}/disable", "Switch the server off", _disable, Done, NoBody),
     post(f"{_ONE}/approve", "End the quarantine", _approve, Done, NoBody),
+    post(f"{_ONE}/quarantine", "Offer nothing of it until approved", _quarantine, Done, NoBody),
     post(f"{_ONE}/refresh", "Refresh the token now", _refresh, Refreshed, NoBody),
     get(f"{_ONE}/logs", "The server's log; follow=true streams text", _logs, LogTail, LogQuery),
     get(
