@@ -9,27 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, LinkFailed, NotMcp, NotSent, SessionForgotten
 from mcpproxy.gateway.limits import reconnect_delay
 from mcpproxy.gateway.link import Inbox, Link, Site
-from mcpproxy.gateway.transports.web import (
-    EVENT_STREAM,
-    JSON,
-    Caller,
-    chunks,
-    read_body,
-    refusal,
-)
+from mcpproxy.gateway.transports.answer import Answer, refusal
+from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller
 from mcpproxy.gateway.wire import jsonrpc, mend
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 from mcpproxy.gateway.wire.sse import EventParser
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
 
 _PING: Final = jsonrpc.request(0, "ping")
 # How long a server may keep an answered stream open before we take the connection away from it.
@@ -57,7 +48,7 @@ class HttpLink:
             if response.status >= 300:
                 return await self._refused(response, request_id)
             if response.content_type == JSON:
-                return self._own(await read_body(response, self._limits.max_message), request_id)
+                return self._own(await response.read(self._limits.max_message), request_id)
             if response.content_type == EVENT_STREAM:
                 return await self._from_stream(response, request_id)
         except (NotSent, Broken) as failure:
@@ -72,7 +63,7 @@ class HttpLink:
             if response.status >= 300:
                 raise self._meaning(response)
         finally:
-            response.release()
+            response.close()
 
     def agreed(self, agreed: Agreed) -> None:
         self._session_headers["MCP-Protocol-Version"] = agreed.version
@@ -93,30 +84,30 @@ class HttpLink:
                     response = await self._caller.call(
                         "DELETE", self._caller.url, self._session_headers
                     )
-                    response.release()
+                    response.close()
 
-    async def _post(self, body: bytes) -> ClientResponse:
+    async def _post(self, body: bytes) -> Answer:
         response = await self._caller.call("POST", self._caller.url, self._post_headers, body)
         if self._session_id is None and response.status < 300:
-            session_id = response.headers.get("Mcp-Session-Id", "")
+            session_id = response.header("mcp-session-id")
             if not (session_id.isascii() and session_id.isprintable()):
                 response.close()
                 raise NotMcp("the server gave an Mcp-Session-Id that no header may hold")
             self._session_id = session_id or None
         return response
 
-    def _meaning(self, response: ClientResponse, detail: str = "") -> LinkFailed:
+    def _meaning(self, response: Answer, detail: str = "") -> LinkFailed:
         if response.status == 404 and self._session_headers.get("Mcp-Session-Id"):
             return SessionForgotten("the server has forgotten the session")
         return refusal(response, detail)
 
-    async def _refused(self, response: ClientResponse, request_id: int) -> Members:
+    async def _refused(self, response: Answer, request_id: int) -> Members:
         """A JSON-RPC error in the body is the response; anything else is the link's failure."""
         said: Members = {}
         if response.content_type == JSON:
             with contextlib.suppress(ProtocolError):
-                said = self._own(await read_body(response, self._limits.max_message), request_id)
-        response.release()
+                said = self._own(await response.read(self._limits.max_message), request_id)
+        response.close()
         error = jsonrpc.error_of(said)
         failure = self._meaning(response, error.message if error else "")
         if response.status == 400 and not await self._session_lives():
@@ -153,7 +144,7 @@ class HttpLink:
             jsonrpc.is_null(found) and "error" in message
         )
 
-    async def _from_stream(self, response: ClientResponse, request_id: int) -> Members:
+    async def _from_stream(self, response: Answer, request_id: int) -> Members:
         """The response from an event stream, resumed as often as the server lets it end."""
         parser = EventParser(self._limits.max_message)
         while True:
@@ -173,7 +164,7 @@ class HttpLink:
             last_id, parser = parser.last_id, EventParser(self._limits.max_message)
             parser.last_id = last_id
 
-    async def _resume(self, parser: EventParser) -> ClientResponse:
+    async def _resume(self, parser: EventParser) -> Answer:
         headers = {"Accept": EVENT_STREAM, **self._session_headers}
         if parser.last_id is not None:
             headers["Last-Event-ID"] = parser.last_id
@@ -184,11 +175,11 @@ class HttpLink:
         return response
 
     async def _read(
-        self, response: ClientResponse, parser: EventParser, request_id: int | None
+        self, response: Answer, parser: EventParser, request_id: int | None
     ) -> Members | None:
         """Events to the inbox until the response to `request_id` comes or the stream ends."""
         try:
-            async for chunk in chunks(response):
+            while chunk := await response.piece():
                 for event in parser.feed(chunk):
                     for message in self._messages(event.data, request_id):
                         if jsonrpc.kind(message) is not Kind.RESPONSE:
@@ -211,9 +202,9 @@ class HttpLink:
             self._log(f"ignored an event: {error.message}")
             return []
 
-    def _linger(self, response: ClientResponse) -> None:
+    def _linger(self, response: Answer) -> None:
         """Let the stream end by itself, so that its connection can be used again."""
-        if response.connection is not None:
+        if response.is_open:
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, response.close)
 
     async def _listen(self) -> None:

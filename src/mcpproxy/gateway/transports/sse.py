@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
 from yarl import URL
 
@@ -15,15 +14,13 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, LinkFailed, NotMcp
 from mcpproxy.gateway.link import Inbox, Link, Site
 from mcpproxy.gateway.text import short
-from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller, chunks, refusal
+from mcpproxy.gateway.transports.answer import Answer, refusal
+from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind
 from mcpproxy.gateway.wire.pending import Pending
 from mcpproxy.gateway.wire.sse import Event, EventParser
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
 
 
 class SseLink:
@@ -70,7 +67,7 @@ class SseLink:
 
     async def send(self, body: bytes) -> None:
         response = await self._caller.call("POST", self._endpoint, self._headers, body)
-        response.release()
+        response.close()
         if response.status >= 300:
             raise refusal(response)
 
@@ -93,13 +90,13 @@ class SseLink:
             raise NotMcp(f"the endpoint is on another origin: {short(str(endpoint))}")
         return endpoint
 
-    async def _events(self, response: ClientResponse) -> AsyncGenerator[Event]:
+    async def _events(self, response: Answer) -> AsyncGenerator[Event]:
         parser = EventParser(self._limits.max_message)
-        async for chunk in chunks(response):
+        while chunk := await response.piece():
             for event in parser.feed(chunk):
                 yield event
 
-    async def _read(self, response: ClientResponse, events: AsyncGenerator[Event]) -> None:
+    async def _read(self, response: Answer, events: AsyncGenerator[Event]) -> None:
         failure: McpproxyError = Broken("the server ended the event stream")
         try:
             async for event in events:

@@ -1,0 +1,51 @@
+"""Bodies that come compressed (RFC 9110 section 8.4.1): gzip and deflate, which we ask for.
+
+Law: bounded. A little that unpacks to very much comes out in pieces of a fixed size.
+"""
+
+import zlib
+from typing import Final
+
+from mcpproxy.core.errors import ProtocolError
+
+ACCEPTED: Final = "gzip, deflate"
+PIECE: Final = 256 * 1024
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+class Inflate:
+    """Packed bytes in, plain ones out."""
+
+    def __init__(self, encoding: str) -> None:
+        """Raises ProtocolError for an encoding that was not asked for."""
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise ProtocolError(f"the answer has the content encoding {encoding[:40]!r}")
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS if encoding == "deflate" else _GZIP)
+        self._raw_too = encoding == "deflate"
+        self._packed = b""
+        self._more = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether what came already has more to give."""
+        return self._more
+
+    def put(self, packed: bytes) -> None:
+        self._packed += packed
+        self._more = True
+
+    def piece(self) -> bytes:
+        """Up to PIECE bytes; b"" when there is nothing yet. Raises ProtocolError."""
+        try:
+            plain = self._zlib.decompress(self._packed, PIECE)
+        except zlib.error as error:
+            if not self._raw_too:
+                raise ProtocolError(f"the answer is not what it says it is: {error}") from error
+            # Some servers send the bare stream without the wrapper that the RFC demands.
+            self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._raw_too = False
+            return self.piece()
+        self._raw_too = False
+        self._packed = self._zlib.unconsumed_tail
+        self._more = len(plain) == PIECE
+        return plain
