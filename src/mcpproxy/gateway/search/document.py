@@ -5,6 +5,7 @@ Law: a pure function of the tool; what a hostile definition can make of it is bo
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ _MAX_TEXT: Final = 4_000
 _MAX_PARAMETERS: Final = 60
 _MAX_ENUM: Final = 30
 _MAX_SCHEMA: Final = 256 * 1024
+# Words of a language come again and again; so many are remembered.
+_REMEMBERED: Final = 1 << 14
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s|\n")
 
 
@@ -59,22 +62,24 @@ def done_by(entry: Entry) -> Action | None:
 def terms(entry: Entry) -> dict[str, float]:
     """The stems and synonym groups of a tool, each with what it says: from 0 to nearly 1."""
     weights: dict[str, float] = {}
+    get = weights.get
     for text, (weight, usual) in _fields(entry):
         found = words(text)
         share = weight / (1 - _DILUTION + _DILUTION * len(found) / usual)
-        for term in _terms(found):
-            weights[term] = weights.get(term, 0.0) + share
+        for word in found:
+            for term in _meaning(word):
+                weights[term] = get(term, 0.0) + share
+        for pair in pairwise(map(stem, found)):
+            for group in GROUPS_OF_PAIR.get(pair, ()):
+                weights[group] = get(group, 0.0) + share
     return {term: weight / (_SATURATION + weight) for term, weight in weights.items()}
 
 
-def _terms(found: list[str]) -> Iterator[str]:
-    stems = [stem(word) for word in found]
-    for word, root in zip(found, stems, strict=True):
-        if word not in STOP_WORDS:
-            yield root
-            yield from GROUPS_OF.get(root, ())
-    for pair in pairwise(stems):
-        yield from GROUPS_OF_PAIR.get(pair, ())
+@lru_cache(_REMEMBERED)
+def _meaning(word: str) -> tuple[str, ...]:
+    """The terms of one word."""
+    root = stem(word)
+    return () if word in STOP_WORDS else (root, *GROUPS_OF.get(root, ()))
 
 
 def _fields(entry: Entry) -> Iterator[tuple[str, tuple[float, int]]]:

@@ -7,28 +7,29 @@ a tool that did not change is not indexed again.
 import asyncio
 import contextlib
 import heapq
-import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from mcpproxy.gateway.catalog import Entry
 from mcpproxy.gateway.search.document import done_by, terms
 from mcpproxy.gateway.search.intent import Action, action, suits
-from mcpproxy.gateway.search.postings import LEVELS, Postings
-from mcpproxy.gateway.search.query import Unit, units
+from mcpproxy.gateway.search.postings import Postings
+from mcpproxy.gateway.search.query import units
+from mcpproxy.gateway.search.ranking import Ranking
 from mcpproxy.gateway.search.words import words
 
-# About two milliseconds of work.
-_SLICE: Final = 12
+# Bytes of definitions to be indexed at once: about two milliseconds of work; and what a tool costs
+# however small it is.
+_SLICE: Final = 10_000
+_OVERHEAD: Final = 200
 # Slots of tools that are gone cost every search a little; so many more than living ones are too
 # many, and a few are not worth the work.
 _FEW: Final = 256
-# What a tool is worth that has none of the things asked for but one, against one that has all.
-_PARTIAL: Final = 0.1
-# A thing that is asked for is there when the tool says it with this part of the strength it could.
-_ENOUGH: Final = 0.35
 # So many times as many tools as wanted are judged by all they have of what was asked.
 _JUDGED: Final = 4
+_LEAST: Final = 100
+# What is asked for stands at the beginning of a query.
+_OPENING: Final = 5
 
 
 def _everything(entry: Entry) -> bool:
@@ -97,14 +98,14 @@ class ToolIndex:
         asked = units(query, self._postings)
         if not asked or limit < 1:
             return []
-        wants = action(words(query)[:5])
-        scores, shares = self._scores(asked)
-        candidates = [slot for slot, score in enumerate(scores) if score]
-        wanted = limit * _JUDGED
+        wants = action(words(query)[:_OPENING])
+        ranking = Ranking(self._postings, asked)
+        guesses = ranking.candidates()
+        wanted = max(limit * _JUDGED, _LEAST)
         while True:
-            best = heapq.nlargest(wanted, candidates, key=scores.__getitem__)
+            best = heapq.nlargest(wanted, guesses, key=guesses.__getitem__)
             found = [
-                (entry, _judged(scores[slot], shares[slot]) * suits(wants, self._done[slot]))
+                (entry, ranking.score(slot) * suits(wants, self._done[slot]))
                 for slot in best
                 if (entry := self._entries[slot]) is not None and allowed(entry)
             ]
@@ -113,85 +114,54 @@ class ToolIndex:
                 return [(entry, round(score, 3)) for entry, score in found[:limit]]
             wanted *= _JUDGED
 
-    # --- scores ---------------------------------------------------------------------------
-
-    def _scores(self, asked: list[Unit]) -> tuple[list[float], list[float]]:
-        """For each slot its score, and the share of what was asked for that it has."""
-        scores = [0.0] * self._postings.count
-        shares = [0.0] * self._postings.count
-        worths = [self._worth(unit) for unit in asked]
-        total = sum(worths) or 1.0
-        for unit, worth in zip(asked, worths, strict=True):
-            had = self._of_unit(unit)
-            share = worth / total
-            for slot, score in had.items():
-                scores[slot] += score
-                shares[slot] += min(share, share * score / (worth * _ENOUGH))
-        return scores, shares
-
-    def _of_unit(self, unit: Unit) -> dict[int, float]:
-        had: dict[int, float] = {}
-        get = had.get
-        for term, weight in unit.terms:
-            slots, levels = self._postings.of(term)
-            worth = weight * self._rarity(len(slots)) / LEVELS
-            by_level = [worth * level for level in range(LEVELS + 1)]
-            for slot, level in zip(slots, levels, strict=True):
-                had[slot] = get(slot, 0.0) + by_level[level]
-        return had
-
-    def _worth(self, unit: Unit) -> float:
-        return max(
-            weight * self._rarity(len(self._postings.of(term)[0])) for term, weight in unit.terms
-        )
-
-    def _rarity(self, having: int) -> float:
-        return math.log(1 + (self._postings.count - having + 0.5) / (having + 0.5))
-
     # --- following the catalog ------------------------------------------------------------
 
     def _slices(self) -> Iterator[None]:
         if len(self._entries) > 2 * len(self._slots) + _FEW and not self._renewing:
-            yield from self._anew()
-        left = len(self._pending)
+            self._renewing = True
+            try:
+                yield from self._anew()
+            finally:
+                self._renewing = False
+        left, size = len(self._pending), 0
         while left > 0 and self._pending:
-            for _ in range(min(_SLICE, left, len(self._pending))):
-                tool = next(iter(self._pending))
-                self._put(tool, self._pending.pop(tool))
-                left -= 1
-            yield
+            tool = next(iter(self._pending))
+            size += self._put(tool, self._pending.pop(tool))
+            left -= 1
+            if size >= _SLICE:
+                size = 0
+                yield
 
-    def _put(self, tool: str, entry: Entry | None) -> None:
+    def _put(self, tool: str, entry: Entry | None) -> int:
+        """What it cost, in bytes of definitions."""
         old = self._slots.pop(tool, None)
         if old is not None:
             self._entries[old] = None
-        if entry is not None:
-            self._slots[tool] = self._postings.add(terms(entry))
-            self._entries.append(entry)
-            self._done.append(done_by(entry))
+        if entry is None:
+            return _OVERHEAD
+        self._slots[tool] = self._postings.add(terms(entry))
+        self._entries.append(entry)
+        self._done.append(done_by(entry))
+        return _OVERHEAD + len(entry.definition)
 
     def _anew(self) -> Iterator[None]:
         """All living tools into fresh postings; the old ones serve until they are whole."""
-        self._renewing = True
-        fresh, entries = Postings(), list[Entry | None]()
+        fresh, size = Postings(), 0
+        entries: list[Entry | None] = []
         done: list[Action | None] = []
-        for at, entry in enumerate([entry for entry in self._entries if entry is not None]):
-            fresh.add(terms(entry))
+        slots: dict[str, int] = {}
+        for entry in [entry for entry in self._entries if entry is not None]:
+            slots[entry.id] = fresh.add(terms(entry))
             entries.append(entry)
             done.append(done_by(entry))
-            if at % _SLICE == 0:
+            size += _OVERHEAD + len(entry.definition)
+            if size >= _SLICE:
+                size = 0
                 yield
-        slots = {entry.id: slot for slot, entry in enumerate(entries) if entry is not None}
         # What was put or taken away meanwhile is done once more.
         for tool, slot in self._slots.items():
             if tool not in slots or self._entries[slot] is not entries[slots[tool]]:
                 self._pending.setdefault(tool, self._entries[slot])
         for tool in slots.keys() - self._slots.keys():
             self._pending.setdefault(tool, None)
-        self._postings, self._entries, self._slots = fresh, entries, slots
-        self._done = done
-        self._renewing = False
-
-
-def _judged(score: float, share: float) -> float:
-    return score * (_PARTIAL + (1 - _PARTIAL) * share)
+        self._postings, self._entries, self._done, self._slots = fresh, entries, done, slots

@@ -18,31 +18,30 @@ class Postings:
     """Slots by term. It is the `Vocabulary` of queries."""
 
     def __init__(self) -> None:
-        self._slots: dict[str, array[int]] = {}
-        self._levels: dict[str, bytearray] = {}
+        self._lists: dict[str, tuple[array[int], bytearray]] = {}
         self._spelling: Spelling | None = None
         self.count = 0
 
     def __contains__(self, term: str) -> bool:
-        return term in self._slots
+        return term in self._lists
 
     def add(self, terms: Mapping[str, float]) -> int:
         """Its slot."""
         slot = self.count
         self.count += 1
+        lists = self._lists
         for term, says in terms.items():
-            slots = self._slots.get(term)
-            if slots is None:
-                slots = self._slots[term] = array("I")
-                self._levels[term] = bytearray()
+            found = lists.get(term)
+            if found is None:
+                found = lists[term] = (array("I"), bytearray())
                 self._spelling = None
-            slots.append(slot)
-            self._levels[term].append(max(1, round(says * LEVELS)))
+            found[0].append(slot)
+            found[1].append(int(says * LEVELS) or 1)
         return slot
 
     def of(self, term: str) -> tuple["array[int]", bytearray]:
         """Slots and levels, side by side; empty for a term that nobody has."""
-        return self._slots.get(term, _NONE), self._levels.get(term, _NO_LEVELS)
+        return self._lists.get(term, _NOBODY)
 
     def near(self, word: str) -> list[str]:
         if self._spelling is None:
@@ -50,8 +49,7 @@ class Postings:
         return self._spelling.near(word)
 
     def _words(self) -> Iterator[str]:
-        return (term for term in self._slots if not term.startswith("="))
+        return (term for term in self._lists if not term.startswith("="))
 
 
-_NONE: Final = array("I")
-_NO_LEVELS: Final = bytearray()
+_NOBODY: Final = (array("I"), bytearray())

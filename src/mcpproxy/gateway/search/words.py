@@ -47,6 +47,9 @@ def _words(text: str) -> Iterator[str]:
             continue
         if len(chunk) > _MAX_WORD:
             continue
+        if chunk.islower():
+            yield chunk
+            continue
         parts = _CAMEL.split(chunk)
         for part in parts:
             yield part.lower()
