@@ -134,7 +134,7 @@ async def test_a_legacy_client_hears_that_the_tools_changed_only_when_they_did()
 
         async with listening(site.url, on_message) as client:
             await client.list_tools()
-            await until(lambda: any(s.outbox is not None for s in site.gateway._sessions))
+            await until(lambda: any(s.standing is not None for s in site.gateway._down.sessions))
             await site.gateway.apply({"remote": Upstream("remote", url=http), "local": upstream})
             await site.gateway.restart("remote")
             await site.connected("remote")

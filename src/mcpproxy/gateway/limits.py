@@ -34,6 +34,10 @@ class GatewayLimits:
     relist_pause: timedelta = timedelta(seconds=1)
     # ... or however often its notification stream breaks.
     relist_reopened_every: timedelta = timedelta(seconds=30)
+    # Clients are told of lists that changed so soon, of all that changed meanwhile at once.
+    changes_pause: timedelta = timedelta(milliseconds=100)
+    # Resources that one client hears of.
+    max_subscriptions: int = 1000
     # Between SIGTERM and SIGKILL, and for the goodbye of a remote session.
     goodbye: timedelta = timedelta(seconds=2)
     keep_alive: timedelta = timedelta(seconds=15)
@@ -57,6 +61,25 @@ class GatewayLimits:
     era_remembered: timedelta = timedelta(days=7)
     max_queued_notices: int = 256
     max_server_requests: int = 64
+    # A client whose stream broke comes back within this, or what it was asked has no answer.
+    resume_grace: timedelta = timedelta(seconds=5)
+    # What clients are told to wait before they come back.
+    retry_stream: timedelta = timedelta(seconds=1)
+    # Events kept for clients that come back: of one stream, of all; and streams of one session.
+    max_kept_events: int = 512
+    max_kept_bytes: int = 64 * 1024 * 1024
+    max_kept_streams: int = 64
+    # Questions to one client, requests of one HTTP+SSE client, streams of subscriptions, and
+    # calls that wait for the retry of a stateless client.
+    max_questions: int = 64
+    max_client_requests: int = 256
+    max_listens: int = 1000
+    max_parked: int = 500
+    # A request that lasts longer is watched for its client's going away.
+    watch_after: timedelta = timedelta(milliseconds=50)
+    # A login is begun for a call that needs it at most so often, and within this.
+    login_pause: timedelta = timedelta(seconds=30)
+    login_begin: timedelta = timedelta(seconds=10)
 
 
 DEFAULT_LIMITS: Final = GatewayLimits()

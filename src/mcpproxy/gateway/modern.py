@@ -1,7 +1,8 @@
-"""The stateless era (2026-07-28) towards clients: discover, tools, and whatever a face answers.
+"""The stateless era (2026-07-28) towards clients: every request by itself, however often it must
+come back.
 
-Law: every request stands alone; what it says of itself in headers and in `_meta` must agree.
-Closing the answer's stream is how a client cancels.
+Law: what a request says of itself in headers and in `_meta` must agree. Closing the answer's
+stream is how a client cancels. A request that is answered at once costs no task.
 """
 
 import asyncio
@@ -13,48 +14,53 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.asgi import Receive, Send, respond, until_gone
 from mcpproxy.gateway.ask import Ask
+from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
+from mcpproxy.gateway.levels import LOG, is_loud_enough
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.listen import Listens
+from mcpproxy.gateway.mirrored import argument_disagreement, disagreement, meta_of, mirrors
+from mcpproxy.gateway.parking import OURS, ParkableCall, ParkingLot, Subject, Turn
 from mcpproxy.gateway.reply import Reply
-from mcpproxy.gateway.session import Sink
+from mcpproxy.gateway.stamping import VISITED, stamped, translated
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 _LEGACY_ONLY: Final = frozenset(
     {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
 )
-_ENVELOPE: Final = (eras.META_VERSION, eras.META_CAPABILITIES, eras.META_CLIENT)
+_LISTEN: Final = "subscriptions/listen"
+_ENVELOPE: Final = (
+    eras.META_VERSION,
+    eras.META_CAPABILITIES,
+    eras.META_CLIENT,
+    eras.META_LOG_LEVEL,
+)
 _STATUS: Final = {
     jsonrpc.METHOD_NOT_FOUND: 404,
     eras.HEADER_MISMATCH: 400,
+    eras.MISSING_CAPABILITY: 400,
     eras.UNSUPPORTED_VERSION: 400,
     jsonrpc.INVALID_REQUEST: 400,
 }
-_COMPLETE: Final = jsonrpc.raw("complete")
-# Nothing of ours may be kept by anybody without asking again: upstreams come and go.
-_UNCACHED: Final = {"ttlMs": jsonrpc.raw(0), "cacheScope": jsonrpc.raw("private")}
-_CACHEABLE: Final = frozenset(
-    {
-        "server/discover",
-        "tools/list",
-        "prompts/list",
-        "resources/list",
-        "resources/templates/list",
-        "resources/read",
-    }
-)
+_STATE: Final = "requestState"
+_RESPONSES: Final = "inputResponses"
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class ModernExchange:
     """One HTTP request of an authenticated caller."""
 
     caller: Caller
     face: Face
+    place: str
     send: Send
     receive: Receive
     limits: GatewayLimits
+    lot: ParkingLot
+    listens: Listens
+    request_id: str
 
 
 def is_modern(message: Members, headers: Mapping[bytes, bytes]) -> bool:
@@ -62,45 +68,140 @@ def is_modern(message: Members, headers: Mapping[bytes, bytes]) -> bool:
     version = headers.get(b"mcp-protocol-version")
     if version is not None:
         return version.decode("latin-1") not in eras.LEGACY_VERSIONS
-    return b"mcp-session-id" not in headers and eras.META_VERSION in _meta(message)
+    return b"mcp-session-id" not in headers and eras.META_VERSION in meta_of(message)
 
 
-async def serve(exchange: Exchange, message: Members, headers: Mapping[bytes, bytes]) -> None:
+async def serve(exchange: ModernExchange, message: Members, headers: Mapping[bytes, bytes]) -> None:
     if jsonrpc.kind(message) is not Kind.REQUEST:
         return await respond(exchange.send, 202)
-    refusal = _check(message, headers)
-    if refusal is not None:
-        status = _STATUS.get(_code(refusal), 400)
-        body = jsonrpc.answered(refusal, message["id"])
-        return await respond(exchange.send, status, body)
-    reply = Reply(exchange.send, exchange.limits.max_queued_notices)
-    work = asyncio.create_task(_answer(exchange, message, reply.hear))
-    gone = asyncio.create_task(until_gone(exchange.receive))
+    meta = meta_of(message)
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            answer = work.result()
-            status = _STATUS.get(_code(answer), 200)
-            await reply.finish(jsonrpc.answered(answer, message["id"]), status=status)
-    finally:
-        gone.cancel()
-        work.cancel()
-        if not work.done():
-            reply.abandon()
-
-
-async def _answer(exchange: Exchange, message: Members, sink: Sink) -> Members:
+        refusal = disagreement(message, meta, headers)
+        refusal = refusal or _wrong_argument(exchange, message, headers)
+        capabilities = jsonrpc.members(meta.get(eras.META_CAPABILITIES))
+    except ProtocolError as error:
+        refusal = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
+    if refusal is not None:
+        body = jsonrpc.answered(refusal, message["id"])
+        return await respond(exchange.send, _STATUS.get(_code(refusal), 400), body)
     method = jsonrpc.text(message["method"]) or ""
-    if method in _LEGACY_ONLY:
-        return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}")
+    params = jsonrpc.members(message.get("params"))
+    if method == _LISTEN:
+        return await exchange.listens.serve(
+            exchange.face, exchange.caller, message["id"], params, exchange.send, exchange.receive
+        )
+    turn = Turn(Reply(exchange.send, exchange.limits.max_queued_notices), message["id"])
+    subject = _subject(exchange, method, params)
+    state = jsonrpc.text(params[_STATE]) if _STATE in params else None
+    parked = exchange.lot.take(state, subject) if state and state.startswith(OURS) else None
+    if parked is not None:
+        await _go_on(exchange, parked, turn, params)
+    elif state is not None and state.startswith(OURS):
+        gone = jsonrpc.error(jsonrpc.INVALID_PARAMS, "requestState is not valid (any more)")
+        await respond(exchange.send, 200, jsonrpc.answered(gone, message["id"]))
+    else:
+        if state is not None and state.startswith(VISITED):
+            params = {k: v for k, v in params.items() if k not in (_STATE, _RESPONSES)}
+        await _begin(exchange, subject, turn, params, meta, capabilities)
+
+
+async def _begin(
+    exchange: ModernExchange,
+    subject: Subject,
+    turn: Turn,
+    params: Members,
+    meta: Members,
+    capabilities: Members,
+) -> None:
+    """A request that begins here; the task that serves it goes on while it is parked."""
+    call = ParkableCall(exchange.lot, subject, capabilities, turn)
+    level = jsonrpc.text(meta.get(eras.META_LOG_LEVEL))
+    client = Client(
+        Era.MODERN,
+        f"m{id(call):x}",
+        capabilities,
+        call,
+        level,
+        meta.get(eras.META_CLIENT),
+        exchange.caller.name,
+    )
+
+    def hear(notification: Members) -> None:
+        if jsonrpc.text(notification.get("method")) != LOG or (
+            level is not None and is_loud_enough(notification, level)
+        ):
+            call.hear(notification)
+
+    ask = Ask(
+        exchange.caller,
+        subject.method,
+        _without_envelope(params, meta),
+        hear,
+        client,
+        exchange.request_id,
+    )
+    watch = _Watch(exchange, call, turn)
+    try:
+        answer = await _answer(exchange, ask, capabilities)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not call.given_up or task is None:
+            turn.reply.abandon()
+            raise
+        task.uncancel()
+        return call.abandon()
+    finally:
+        watch.stop()
+    await call.finish(answer, _STATUS.get(_code(answer), 200))
+
+
+async def _go_on(exchange: ModernExchange, call: ParkableCall, turn: Turn, params: Members) -> None:
+    """The retry of a request that is parked."""
+    watch = _Watch(exchange, call, turn)
+    try:
+        await call.resume(turn, jsonrpc.members(params.get(_RESPONSES)))
+    finally:
+        watch.stop()
+
+
+class _Watch:
+    """Gives a request up when its client goes away. A short one is over before it begins."""
+
+    __slots__ = ("_call", "_exchange", "_task", "_timer", "_turn")
+
+    def __init__(self, exchange: ModernExchange, call: ParkableCall, turn: Turn) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._turn = turn
+        self._task: asyncio.Task[None] | None = None
+        after = exchange.limits.watch_after.total_seconds()
+        self._timer = asyncio.get_running_loop().call_later(after, self._begin)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(until_gone(self._exchange.receive))
+        self._task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._call.give_up(self._turn)
+
+
+async def _answer(exchange: ModernExchange, ask: Ask, capabilities: Members) -> Members:
+    if ask.method in _LEGACY_ONLY:
+        return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {ask.method}")
     try:
         introduction = await exchange.face.introduction(exchange.caller)
-        if method == "server/discover":
+        if ask.method == "server/discover":
             answer = jsonrpc.result(jsonrpc.raw(_discovered(introduction)))
         else:
-            params = _without_envelope(jsonrpc.members(message.get("params")))
-            answer = await exchange.face.answer(Ask(exchange.caller, method, params, sink))
-        return _stamped(answer, method, introduction)
+            answer = await exchange.face.answer(ask)
+        answer = translated(answer, ask.method, capabilities)
+        return stamped(answer, ask.method, introduction.get("serverInfo"))
     except McpproxyError as error:
         return rpc_error(error, exchange.face.server or "mcpproxy")
 
@@ -113,85 +214,34 @@ def _discovered(introduction: Members) -> Members:
     }
 
 
-def _stamped(answer: Members, method: str, introduction: Members) -> Members:
-    """What this era wants in each result besides what older servers put there."""
-    raw = answer.get("result")
-    if raw is None:
-        return answer
-    result = jsonrpc.members(raw)
-    result.setdefault("resultType", _COMPLETE)
-    if method in _CACHEABLE:
-        for name, value in _UNCACHED.items():
-            result.setdefault(name, value)
-    if "serverInfo" in introduction:
-        meta = jsonrpc.members(result.get("_meta"))
-        meta.setdefault(eras.META_SERVER, introduction["serverInfo"])
-        result["_meta"] = jsonrpc.raw(meta)
-    return jsonrpc.result(jsonrpc.raw(result))
+def _wrong_argument(
+    exchange: ModernExchange, message: Members, headers: Mapping[bytes, bytes]
+) -> Members | None:
+    """Why a call's arguments and the headers that repeat them disagree, or None."""
+    if bytes(message["method"]) != b'"tools/call"':
+        return None
+    params = jsonrpc.members(message.get("params"))
+    name = jsonrpc.text(params.get("name"))
+    definition = None if name is None else exchange.face.definition(exchange.caller, name)
+    if definition is None or not mirrors(definition):
+        return None
+    return argument_disagreement(definition, params.get("arguments", b""), headers)
 
 
-def _without_envelope(params: Members) -> Members:
+def _subject(exchange: ModernExchange, method: str, params: Members) -> Subject:
+    name = params.get(eras.NAME_OF.get(method, ""), b"")
+    return Subject(exchange.caller.name, exchange.place, method, bytes(name))
+
+
+def _without_envelope(params: Members, meta: Members) -> Members:
     """The params without what only concerns us and this client."""
     if "_meta" not in params:
         return params
-    meta = jsonrpc.members(params["_meta"])
-    for name in _ENVELOPE:
-        meta.pop(name, None)
+    left = {name: value for name, value in meta.items() if name not in _ENVELOPE}
     rest = {name: value for name, value in params.items() if name != "_meta"}
-    return {**rest, "_meta": jsonrpc.raw(meta)} if meta else rest
-
-
-def _check(message: Members, headers: Mapping[bytes, bytes]) -> Members | None:
-    """Why this request cannot be served, or None."""
-    meta = _meta(message)
-    version = jsonrpc.text(meta.get(eras.META_VERSION))
-    header = _header(headers, b"mcp-protocol-version")
-    if version is None or eras.META_CAPABILITIES not in meta:
-        wanted = f"{eras.META_VERSION} and {eras.META_CAPABILITIES} must be in params._meta"
-        if header is not None and header not in eras.ALL_VERSIONS:
-            return _unsupported(header)
-        return jsonrpc.error(jsonrpc.INVALID_PARAMS, wanted)
-    if header is not None and header != version:
-        return _mismatch("MCP-Protocol-Version", version)
-    if version not in eras.MODERN_VERSIONS:
-        return _unsupported(version)
-    method = jsonrpc.text(message["method"]) or ""
-    if _header(headers, b"mcp-method") != method:
-        return _mismatch("Mcp-Method", method)
-    subject = eras.NAME_OF.get(method)
-    if subject is not None:
-        name = jsonrpc.text(jsonrpc.members(message.get("params")).get(subject))
-        if name is not None and _header(headers, b"mcp-name") != name:
-            return _mismatch("Mcp-Name", name)
-    return None
-
-
-def _unsupported(version: str) -> Members:
-    return jsonrpc.error(
-        eras.UNSUPPORTED_VERSION,
-        "Unsupported protocol version",
-        {"supported": list(eras.ALL_VERSIONS), "requested": version},
-    )
-
-
-def _mismatch(header: str, expected: str) -> Members:
-    return jsonrpc.error(
-        eras.HEADER_MISMATCH, f"The header {header} must be what the body says: {expected}"
-    )
-
-
-def _meta(message: Members) -> Members:
-    try:
-        return jsonrpc.members(jsonrpc.members(message.get("params")).get("_meta"))
-    except ProtocolError:
-        return {}
+    return {**rest, "_meta": jsonrpc.raw(left)} if left else rest
 
 
 def _code(answer: Members) -> int:
     error = jsonrpc.error_of(answer)
     return 0 if error is None else error.code
-
-
-def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else eras.from_header(value.decode("latin-1"))

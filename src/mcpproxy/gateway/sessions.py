@@ -1,78 +1,44 @@
 """Our clients' sessions (2025-11-25 and older): who they are and what waits for them.
 
-Law: bounded in number and age. A session belongs to the caller and endpoint it was made for; to
-anybody else it does not exist.
+Law: bounded in number and age. A session belongs to the caller and place it was made for; to
+anybody else it does not exist. It outlives us: its id says what the next run of us must know.
 """
 
 import asyncio
-import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
+from msgspec import Raw
+
+from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.ports import Clock
 from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.client_session import ClientSession, Introduced
 from mcpproxy.gateway.faces import Face
-from mcpproxy.gateway.hub import Hub, News
+from mcpproxy.gateway.hub import Hub
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.session_book import SessionBook, Used
+from mcpproxy.gateway.streams import Kept
+from mcpproxy.gateway.tickets import Ticket, Tickets, digest
 from mcpproxy.gateway.wire import jsonrpc
-
-
-class Outbox:
-    """Messages for one client's stream. When it is full the oldest are lost: they are hints."""
-
-    def __init__(self, limit: int) -> None:
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(limit)
-
-    def put(self, message: bytes) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(message)
-
-    def end(self) -> None:
-        """The stream is over, once what is in the box has been sent."""
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(None)
-
-    async def take(self, patience: timedelta) -> bytes | None:
-        """The next message; None at the end. Raises TimeoutError after `patience`."""
-        async with asyncio.timeout(patience.total_seconds()):
-            return await self._queue.get()
-
-
-@dataclass(slots=True)
-class ClientSession:
-    """One client. `outbox` is its open GET stream; `in_flight` are its requests by id."""
-
-    id: str
-    caller: Caller
-    face: Face
-    endpoint: str
-    version: str
-    used_at: timedelta
-    outbox: Outbox | None = None
-    in_flight: dict[bytes, asyncio.Task[object]] = field(default_factory=dict)
-    cancelled: set[bytes] = field(default_factory=set)
-
-    @property
-    def key(self) -> str:
-        return self.id
-
-    def hear(self, news: News) -> None:
-        if self.outbox is not None:
-            self.outbox.put(jsonrpc.encode(news.message))
 
 
 class ClientSessions:
     """All sessions, the one used longest ago first."""
 
-    def __init__(self, clock: Clock, limits: GatewayLimits, hub: Hub) -> None:
+    def __init__(
+        self, clock: Clock, limits: GatewayLimits, hub: Hub, tickets: Tickets, book: SessionBook
+    ) -> None:
         self._clock = clock
-        self._hub = hub
         self._limits = limits
+        self._hub = hub
+        self._tickets = tickets
+        self._book = book
+        self._kept = Kept(limits)
         self._sessions: OrderedDict[str, ClientSession] = OrderedDict()
+        self._writing: asyncio.Task[None] | None = None
+        self.closing = False
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -80,44 +46,116 @@ class ClientSessions:
     def __iter__(self) -> Iterator[ClientSession]:
         return iter(list(self._sessions.values()))
 
-    def create(self, caller: Caller, face: Face, endpoint: str, version: str) -> ClientSession:
-        now = self._clock.elapsed()
-        self._forget_old(now)
-        made = ClientSession(secrets.token_urlsafe(24), caller, face, endpoint, version, now)
-        self._sessions[made.id] = made
-        self._hub.add(made)
-        return made
+    def start(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._book.keep(self.in_use))
 
-    def find(
-        self, session_id: str, caller: Caller, face: Face, endpoint: str
-    ) -> ClientSession | None:
+    async def stop(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait((self._writing,))
+            await self._book.write(self.in_use())
+
+    # --- one session ----------------------------------------------------------------------
+
+    def create(
+        self, caller: Caller, face: Face, place: str, introduced: Introduced
+    ) -> ClientSession:
+        session_id = self._tickets.issue(
+            Ticket(
+                caller.name,
+                place,
+                introduced.version,
+                self._book.now(),
+                jsonrpc.raw(introduced.capabilities),
+                introduced.info or Raw(b"null"),
+            )
+        )
+        return self._add(session_id, caller, face, place, introduced)
+
+    def find(self, session_id: str, caller: Caller, face: Face, place: str) -> ClientSession | None:
+        """The session of this run of us, if it is this caller's at this place."""
         session = self._sessions.get(session_id)
-        if session is None or session.endpoint != endpoint or session.caller.name != caller.name:
+        if session is None or session.place != place or session.caller.name != caller.name:
             return None
         session.caller, session.face = caller, face
         session.used_at = self._clock.elapsed()
         self._sessions.move_to_end(session_id)
         return session
 
+    async def revive(
+        self, session_id: str, caller: Caller, face: Face, place: str
+    ) -> ClientSession | None:
+        """The session as another run of us, or a sibling, left it."""
+        ticket = self._tickets.read(session_id)
+        if ticket is None or session_id in self._sessions:
+            return None
+        if ticket.place != place or ticket.caller != caller.name:
+            return None
+        await self._book.ready()
+        mark = digest(session_id)
+        used = self._book.used(mark)
+        last = max(ticket.issued_at, used.at if used is not None else 0)
+        idle = timedelta(seconds=self._book.now() - last) > self._limits.session_idle
+        if idle or self._book.has_ended(mark):
+            return None
+        # Another request may have revived it while the book was read.
+        if (known := self.find(session_id, caller, face, place)) is not None:
+            return known
+        try:
+            capabilities = jsonrpc.members(ticket.capabilities)
+        except ProtocolError:
+            return None
+        introduced = Introduced(ticket.version, capabilities, ticket.info)
+        session = self._add(session_id, caller, face, place, introduced)
+        session.log_level = used.log_level if used is not None else None
+        session.revived = True
+        return session
+
     def end(self, session: ClientSession) -> None:
-        self._sessions.pop(session.id, None)
-        self._hub.remove(session)
-        if session.outbox is not None:
-            session.outbox.end()
-        session.cancelled.update(session.in_flight)
-        for task in list(session.in_flight.values()):
-            task.cancel()
+        """It is over for good: a later run of us knows that too."""
+        self._book.ended(digest(session.id))
+        self._drop(session)
 
     def end_streams(self) -> None:
-        """We are going: every open stream ends, so that nobody waits for it."""
+        """We are going: nobody is left waiting for a stream, or for a person's answer."""
+        self.closing = True
         for session in self._sessions.values():
-            if session.outbox is not None:
-                session.outbox.end()
+            session.end_streams()
+
+    def in_use(self) -> Mapping[str, Used]:
+        """What the next run of us has to know of the sessions of now."""
+        now, elapsed = self._book.now(), self._clock.elapsed()
+        return {
+            digest(session.id): Used(
+                now - int((elapsed - session.used_at).total_seconds()), session.log_level
+            )
+            for session in self._sessions.values()
+        }
+
+    def _add(
+        self, session_id: str, caller: Caller, face: Face, place: str, introduced: Introduced
+    ) -> ClientSession:
+        now = self._clock.elapsed()
+        self._forget_old(now)
+        made = ClientSession(session_id, caller, face, place, introduced, self._kept)
+        made.used_at = now
+        self._sessions[session_id] = made
+        self._hub.add(made)
+        return made
 
     def _forget_old(self, now: timedelta) -> None:
         while self._sessions:
             oldest = next(iter(self._sessions.values()))
-            idle = now - oldest.used_at > self._limits.session_idle
-            if len(self._sessions) < self._limits.max_sessions and not idle:
+            if now - oldest.used_at > self._limits.session_idle:
+                self.end(oldest)
+            elif len(self._sessions) >= self._limits.max_sessions:
+                # Only forgotten: should its client come back, it is revived.
+                self._drop(oldest)
+            else:
                 return
-            self.end(oldest)
+
+    def _drop(self, session: ClientSession) -> None:
+        self._sessions.pop(session.id, None)
+        self._hub.remove(session)
+        session.close()

@@ -30,6 +30,7 @@ _NULL: Final = Raw(b"null")
 
 _decode_members: Final = msgspec.json.Decoder(Members).decode
 _decode_batch: Final = msgspec.json.Decoder(list[Members]).decode
+_decode_each: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 encode: Final = msgspec.json.Encoder().encode
 
@@ -88,6 +89,16 @@ def members(raw: Raw | bytes | None) -> Members:
         return _decode_members(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProtocolError(f"an object was expected: {error}") from error
+
+
+def each(raw: Raw | bytes | None) -> list[Raw]:
+    """The elements of a raw array; none when there is none. Raises ProtocolError."""
+    if not raw:
+        return []
+    try:
+        return _decode_each(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"an array was expected: {error}") from error
 
 
 def text(raw: Raw | None) -> str | None:

@@ -93,10 +93,17 @@ class EventParser:
         return Event(b"\n".join(data), name or "message", self.last_id)
 
 
-def event(data: bytes, *, name: str | None = None) -> bytes:
+def event(data: bytes, *, name: str | None = None, event_id: str | None = None) -> bytes:
     """One event on the wire. JSON needs no line breaks, so they become spaces."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    if event_id is not None:
+        head += b"id: " + event_id.encode() + b"\n"
     return head + b"data: " + one_line(data) + b"\n\n"
+
+
+def priming(event_id: str, retry_ms: int) -> bytes:
+    """An event without data: only the place to come back to, and when (2025-11-25, SEP-1699)."""
+    return b"id: %s\nretry: %d\ndata: \n\n" % (event_id.encode(), retry_ms)
 
 
 def one_line(payload: bytes) -> bytes:

@@ -1,0 +1,205 @@
+"""One client's session (2025-11-25 and older): its streams, its requests, what it is asked.
+
+Law: what is said to a client goes out on a stream it can come back to; what it is asked it alone
+can answer.
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from msgspec import Raw
+
+from mcpproxy.gateway.abilities import refusal
+from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.client import Asker, Client, Era
+from mcpproxy.gateway.faces import TOOLS_CHANGED, Face
+from mcpproxy.gateway.hub import News
+from mcpproxy.gateway.inquiries import Inquiries, Inquiry, no_answer
+from mcpproxy.gateway.levels import LOG, is_loud_enough
+from mcpproxy.gateway.streams import RUN, EventStream, Kept, event_place
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+# An id that is longer is not repeated in event ids.
+_LONGEST_ID: Final = 64
+_LOST: Final = (
+    "mcpproxy was restarted, or the client was away for too long: whether this request was "
+    "carried out is not known. Call again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    """What a client said of itself, and the version that was agreed with it."""
+
+    version: str
+    capabilities: Members = field(default_factory=dict)
+    info: Raw | None = None
+
+
+class ClientSession:
+    """It is a `Subscriber` of the hub. `in_flight` are its requests by id."""
+
+    def __init__(
+        self,
+        session_id: str,
+        caller: Caller,
+        face: Face,
+        place: str,
+        introduced: Introduced,
+        kept: Kept,
+    ) -> None:
+        self.id = self.key = session_id
+        self.caller = caller
+        self.face = face
+        self.place = place
+        self.introduced = introduced
+        self.used_at = timedelta(0)
+        self.log_level: str | None = None
+        self.revived = False
+        self.in_flight: dict[bytes, asyncio.Task[object]] = {}
+        self.cancelled: set[bytes] = set()
+        self.inquiries = Inquiries()
+        self.standing: EventStream | None = None
+        self._kept = kept
+        self.limits = kept.limits
+        self._numbers = itertools.count(1)
+        self._streams: OrderedDict[str, EventStream] = OrderedDict()
+        self._over = False
+
+    def client(self, asker: Asker) -> Client:
+        """What an upstream may know of who is behind a request."""
+        said = self.introduced
+        return Client(
+            Era.LEGACY, self.id, said.capabilities, asker, None, said.info, self.caller.name
+        )
+
+    # --- what it hears --------------------------------------------------------------------
+
+    def hear(self, news: News) -> None:
+        if self.standing is not None and self.wants(news.method, news.message):
+            self.standing.put(jsonrpc.encode(news.message))
+
+    def wants(self, method: str | None, message: Members) -> bool:
+        """Whether this is anything that the client did not ask to be spared."""
+        return method != LOG or is_loud_enough(message, self.log_level)
+
+    # --- streams --------------------------------------------------------------------------
+
+    def open_stream(self, request_id: Raw | None) -> EventStream:
+        """The stream of an answer, or without a request that of what we say by ourselves."""
+        name = f"{RUN}.{next(self._numbers)}"
+        if request_id is not None and len(request_id) <= _LONGEST_ID:
+            name += "." + base64.urlsafe_b64encode(request_id).decode()
+        stream = EventStream(name, self._kept, self._detached)
+        self._streams[name] = stream
+        for each in list(self._streams.values()):
+            if len(self._streams) <= self.limits.max_kept_streams:
+                break
+            if each.ended and not each.attached:
+                self._forget(each)
+        return stream
+
+    def standing_stream(self) -> EventStream:
+        if self.standing is None:
+            self.standing = self.open_stream(None)
+            if self.revived:
+                # What was said while we were away is not known; lists may have changed.
+                self.standing.put(jsonrpc.notification(TOOLS_CHANGED))
+        return self.standing
+
+    def resumed(self, event_id: str) -> tuple[EventStream, int] | None:
+        """The stream that an event was on, and its place there."""
+        place = event_place(event_id)
+        if place is None:
+            return None
+        name, number = place
+        stream = self._streams.get(name)
+        return (stream, number) if stream is not None else self._lost(name)
+
+    def _lost(self, name: str) -> tuple[EventStream, int] | None:
+        """In place of an answer that nobody has any more: an error that says so."""
+        _, _, request_id = name.partition(".")[2].partition(".")
+        with contextlib.suppress(ValueError):
+            raw = Raw(base64.urlsafe_b64decode(request_id))
+            if raw and (jsonrpc.text(raw) is not None or jsonrpc.number(raw) is not None):
+                stream = self._streams[name] = EventStream(name, self._kept, self._detached)
+                error = jsonrpc.error(jsonrpc.UPSTREAM_ERROR, _LOST)
+                stream.put(jsonrpc.answered(error, raw))
+                stream.end()
+                return stream, 0
+        return None
+
+    def _forget(self, stream: EventStream) -> None:
+        self._streams.pop(stream.name, None)
+        stream.forget_all()
+
+    # --- what it is asked -----------------------------------------------------------------
+
+    async def ask(self, method: str, params: Raw | None, stream: EventStream | None) -> Members:
+        """The client's response; an error response when it cannot be asked or is gone.
+
+        The question goes out on the `stream` of the request it serves, or on the standing one.
+        """
+        refused = refusal(self.introduced.capabilities, method, params)
+        if refused is not None:
+            return refused
+        if len(self.inquiries) >= self.limits.max_questions:
+            return no_answer("The client has too many questions to answer")
+        if self._over:
+            return no_answer("The client is gone")
+        if (stream is None or not stream.attached) and self._listens():
+            stream = self.standing
+        if stream is None:
+            return no_answer("The client has no stream on which it could be asked")
+        patience = self.limits.ask_timeout.total_seconds()
+        asking = self.inquiries.ask(method, params, stream, patience)
+        if not stream.attached:
+            self._detached(stream)
+        return await asking
+
+    def _listens(self) -> bool:
+        return self.standing is not None and self.standing.attached
+
+    def _detached(self, stream: EventStream) -> None:
+        """Nobody reads this stream any more: perhaps its client comes back, perhaps not."""
+        if not self._over:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.limits.resume_grace.total_seconds(), self._give_up, stream)
+
+    def _give_up(self, stream: EventStream) -> None:
+        for inquiry in self.inquiries:
+            if inquiry.stream is stream and not stream.attached:
+                self._redirect(inquiry)
+
+    def _redirect(self, inquiry: Inquiry) -> None:
+        if self.standing is not None and self.standing.attached:
+            inquiry.stream = self.standing
+            self.standing.put(inquiry.body)
+        else:
+            self.inquiries.fail(inquiry, "The client is gone")
+
+    # --- its end --------------------------------------------------------------------------
+
+    def end_streams(self) -> None:
+        if self.standing is not None:
+            self.standing.end()
+        for inquiry in self.inquiries:
+            self.inquiries.fail(inquiry, "mcpproxy is stopping")
+
+    def close(self) -> None:
+        """Nothing of it stays: no stream, no request, no question."""
+        self._over = True
+        self.end_streams()
+        for stream in list(self._streams.values()):
+            stream.end()
+            self._forget(stream)
+        self.cancelled.update(self.in_flight)
+        for task in list(self.in_flight.values()):
+            task.cancel()

@@ -1,0 +1,155 @@
+"""Event streams towards a client that can come back to them: what was said, kept for a while.
+
+Law: an event has an id, and who comes back with the last one it saw gets all that followed it.
+Kept events are bounded, the oldest go first; one connection reads a stream at a time.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from mcpproxy.gateway.asgi import Send, begin_stream, end_stream, write
+from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.wire import sse
+
+# Ids of another run of the program are not ours, whatever they look like.
+RUN: Final = secrets.token_hex(4)
+
+
+class Kept:
+    """All events that are kept for clients who come back, the oldest first."""
+
+    def __init__(self, limits: GatewayLimits) -> None:
+        self.limits = limits
+        self._events: OrderedDict[tuple[EventStream, int], int] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def keep(self, stream: "EventStream", number: int, size: int) -> None:
+        self._events[stream, number] = size
+        self._bytes += size
+        while self._bytes > self.limits.max_kept_bytes and len(self._events) > 1:
+            (oldest, _), _ = next(iter(self._events.items()))
+            oldest.forget_first()
+
+    def forget(self, stream: "EventStream", number: int) -> None:
+        self._bytes -= self._events.pop((stream, number))
+
+
+class EventStream:
+    """One stream: the answer to a POST, or what we say by ourselves.
+
+    `detached` is called when the connection that read it is gone and none took its place.
+    """
+
+    def __init__(self, name: str, kept: Kept, detached: Callable[["EventStream"], None]) -> None:
+        self.name = name
+        self.ended = False
+        self._kept = kept
+        self._detached = detached
+        self._events: deque[tuple[int, bytes]] = deque()
+        self._last = 0
+        self._written = 0
+        self._reader: object | None = None
+        self._woken = asyncio.Event()
+
+    # --- what is said ---------------------------------------------------------------------
+
+    def put(self, message: bytes) -> None:
+        self._last += 1
+        self._events.append((self._last, message))
+        if len(self._events) > self._kept.limits.max_kept_events:
+            self.forget_first()
+        self._kept.keep(self, self._last, len(message))
+        self._woken.set()
+
+    def end(self) -> None:
+        """The stream is over once what was put has been written."""
+        self.ended = True
+        self._woken.set()
+
+    def forget_first(self) -> None:
+        number, _ = self._events.popleft()
+        self._kept.forget(self, number)
+
+    def forget_all(self) -> None:
+        while self._events:
+            self.forget_first()
+
+    @property
+    def unwritten(self) -> int:
+        return self._last - self._written
+
+    @property
+    def attached(self) -> bool:
+        """Whether a connection reads it."""
+        return self._reader is not None
+
+    # --- who reads ------------------------------------------------------------------------
+
+    def attach(self) -> object:
+        """A new reader in the place of the one before; what it is to `write` and `detach`."""
+        self._reader = object()
+        self._woken.set()
+        return self._reader
+
+    def detach(self, reader: object) -> None:
+        if self._reader is reader:
+            self._reader = None
+            self._woken.set()
+            self._detached(self)
+
+    def release(self) -> None:
+        """Whoever reads it is sent away; what is put from now on waits."""
+        if self._reader is not None:
+            self.detach(self._reader)
+
+    async def write(self, send: Send, reader: object, after: int | None = None) -> None:
+        """Write events to this reader as they come, until the stream is over or it is another's.
+
+        From the one that follows `after`; without that, from the first that was never written.
+        """
+        pause = self._kept.limits.keep_alive.total_seconds()
+        seen = self._written if after is None else after
+        while self._reader is reader:
+            self._woken.clear()
+            for number, message in [event for event in self._events if event[0] > seen]:
+                if self._reader is not reader:
+                    return
+                await write(send, sse.event(message, event_id=self.event_id(number)))
+                seen = number
+                self._written = max(self._written, number)
+            if self.ended and seen >= self._last:
+                await end_stream(send)
+                return
+            try:
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+            except TimeoutError:
+                await write(send, sse.KEEP_ALIVE)
+        await end_stream(send)
+
+    async def begin(self, send: Send, *, retry: timedelta | None) -> None:
+        """Open the answer; with `retry` for clients that know an event without data."""
+        await begin_stream(send)
+        if retry is not None:
+            milliseconds = int(retry.total_seconds() * 1000)
+            await write(send, sse.priming(self.event_id(self._written), milliseconds))
+        else:
+            await write(send, sse.KEEP_ALIVE)
+
+    def event_id(self, number: int) -> str:
+        return f"{self.name}-{number}"
+
+
+def event_place(event_id: str) -> tuple[str, int] | None:
+    """The stream's name and the number in it that an event id holds."""
+    name, dash, number = event_id.rpartition("-")
+    if not dash or not number.isdigit() or len(number) > 12:
+        return None
+    return name, int(number)
