@@ -80,6 +80,13 @@ def may_reach(caller: Caller, upstream: Upstream) -> bool:
     return caller.servers is None or upstream.name in caller.servers
 
 
+def may_read(caller: Caller, upstream: Upstream) -> bool:
+    """Whether this upstream's resources and prompts exist for this caller. Who is limited to some
+    tools has those and nothing else.
+    """
+    return may_reach(caller, upstream) and Permit.READ in caller.permits and caller.tools is None
+
+
 def may_call(caller: Caller, upstream: Upstream, tool: Tool) -> bool:
     """Whether this tool exists for this caller."""
     if not may_reach(caller, upstream) or _NEEDED[tool.effect] not in caller.permits:

@@ -93,9 +93,12 @@ class Stock:
         self.resources = resource_shelf()
         self.templates = template_shelf()
         self.prompts = prompt_shelf()
+        self.revision = 0
+        """Grows whenever a server connects, changes or goes."""
 
     def replace(self, server: str, offer: Offer) -> frozenset[Kind]:
         """Put what a server offers now; the kinds of which that is anything new."""
+        self.revision += 1
         changed = {
             Kind.TOOLS: self.tools.replace(server, offer.tools),
             Kind.RESOURCES: self.resources.replace(server, offer.resources),

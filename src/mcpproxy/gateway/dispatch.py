@@ -3,12 +3,14 @@
 Law: an upstream's trouble is never our own 401. It is an answer that says what happens next.
 """
 
+import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from mcpproxy.core.errors import (
     LoginRequired,
@@ -20,7 +22,7 @@ from mcpproxy.core.errors import (
 from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
-from mcpproxy.gateway.access import Caller, may_call, may_reach
+from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
 from mcpproxy.gateway.mentions import Mentions
@@ -48,8 +50,6 @@ class Dispatch:
     def __init__(
         self, pool: Pool, catalog: Catalog, gates: Gates, clock: Clock, publisher: Publisher
     ) -> None:
-        self.keeps_arguments = False
-        """Whether what is told of a call has its arguments in it."""
         self._pool = pool
         self._catalog = catalog
         self._gates = gates
@@ -70,6 +70,20 @@ class Dispatch:
     def all_admitted(self, server: str) -> Iterator[Tool]:
         """A server's tools, in its order."""
         return (entry.tool for entry in self._catalog.of(server))
+
+    def entry(self, caller: Caller, name: str) -> Entry | None:
+        """The tool of this name now, if it exists for this caller."""
+        entry = self._catalog.find(name)
+        return entry if entry is not None and self.allows(caller, entry) else None
+
+    async def tell(
+        self, caller: Caller, method: str, params: Raw | None, server: str | None = None
+    ) -> None:
+        """Pass a client's notification on to an upstream, or to all that its caller may read."""
+        for live in list(self._pool):
+            if server in (None, live.name) and may_read(caller, live.upstream):
+                with contextlib.suppress(McpproxyError):
+                    await live.notify(method, params)
 
     async def tried(self) -> None:
         """A moment for upstreams that were started just now: some clients list tools only once."""
@@ -166,7 +180,7 @@ class Dispatch:
                 ask.request_id,
                 len(arguments),
                 size,
-                bytes(arguments) if self.keeps_arguments else None,
+                bytes(arguments) if self._gates.keeps_arguments else None,
             )
         )
 

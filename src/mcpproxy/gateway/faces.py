@@ -1,4 +1,4 @@
-"""What one endpoint shows its clients: everything aggregated, or one upstream alone.
+"""What one endpoint shows its clients: a face; and the one of an upstream alone.
 
 Law: a face knows methods and callers, never HTTP or sessions; it answers one request at a time.
 """
@@ -6,13 +6,14 @@ Law: a face knows methods and callers, never HTTP or sessions; it answers one re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mcpproxy import __version__
+from msgspec import Raw
+
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller, Permit, may_call
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.dispatch import Dispatch, rpc_error
 from mcpproxy.gateway.hub import News
-from mcpproxy.gateway.modes.mode import Mode, tool_list
+from mcpproxy.gateway.modes.mode import tool_list
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
@@ -20,8 +21,6 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 
 _PONG: Final = b"{}"
 TOOLS_CHANGED: Final = "notifications/tools/list_changed"
-_ACCEPTED: Final = frozenset({"ping", "logging/setLevel"})
-_OWN_INFO: Final = jsonrpc.raw({"name": "mcpproxy", "version": __version__})
 
 
 class Face(Protocol):
@@ -43,40 +42,17 @@ class Face(Protocol):
         """The response to one request. Never raises McpproxyError."""
         ...
 
+    async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
+        """A notification of a client: passed on to the upstreams behind this face."""
+        ...
+
+    def definition(self, caller: Caller, tool: str) -> bytes | None:
+        """An upstream's tool as this caller finds it in the list; None when it is not there."""
+        ...
+
     def shown(self, news: News) -> News | None:
         """What its clients hear of it, under the names they know; None: nothing."""
         ...
-
-
-class Aggregate:
-    """All upstreams together, in one routing mode."""
-
-    def __init__(self, mode: Mode) -> None:
-        self.server = None
-        self.changes = mode.changes
-        self._mode = mode
-
-    async def introduction(self, caller: Caller) -> Members:
-        return {
-            "capabilities": jsonrpc.raw({"logging": {}, "tools": {"listChanged": self.changes}}),
-            "serverInfo": _OWN_INFO,
-            "instructions": jsonrpc.raw(self._mode.instructions),
-        }
-
-    async def answer(self, ask: Ask) -> Members:
-        if ask.method == "tools/call":
-            name = jsonrpc.text(ask.params.get("name"))
-            if name is None:
-                return jsonrpc.error(jsonrpc.INVALID_PARAMS, "tools/call needs a name")
-            return await self._mode.call(ask, name)
-        if ask.method == "tools/list":
-            return jsonrpc.result(await self._mode.tools(ask.caller))
-        if ask.method in _ACCEPTED:
-            return jsonrpc.result(_PONG)
-        return method_not_found(ask.method)
-
-    def shown(self, news: News) -> News | None:
-        return news if self.changes and news.method == TOOLS_CHANGED else None
 
 
 class Single:
@@ -108,6 +84,13 @@ class Single:
             return await live.request(Call(ask.method, ask.params or None, ask.sink, ask.client))
         except McpproxyError as error:
             return rpc_error(error, self.server)
+
+    async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
+        await self._dispatch.tell(caller, method, params, self.server)
+
+    def definition(self, caller: Caller, tool: str) -> bytes | None:
+        entry = self._dispatch.entry(caller, f"{self.server}:{tool}")
+        return None if entry is None else entry.tool.definition
 
     def shown(self, news: News) -> News | None:
         return news if news.server == self.server else None

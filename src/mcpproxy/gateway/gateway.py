@@ -9,21 +9,25 @@ from typing import Final
 
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.control import Control
-from mcpproxy.core.errors import UpstreamError
+from mcpproxy.core.errors import ProtocolError, UpstreamError
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.ports import ApprovalStore, Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.admission import Admission
+from mcpproxy.gateway.aggregate import UPDATED, Aggregate, Holdings
 from mcpproxy.gateway.approvals import Approvals, NoStore
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Entry, Stock
+from mcpproxy.gateway.changes import Changes
 from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
-from mcpproxy.gateway.faces import TOOLS_CHANGED, Aggregate, Single
+from mcpproxy.gateway.faces import Single
+from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.governor import Governor
 from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.items import Kind
+from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
@@ -31,11 +35,13 @@ from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.sessions import ClientSessions
+from mcpproxy.gateway.subscriptions import Subscriptions
 from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import Means
+from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -46,7 +52,6 @@ _PROFILE: Final = "/p/"
 _PLACE_OF: Final = {DirectMode.name: _ALL, RetrieveMode.name: _CALL}
 _OWNER: Final = Caller("owner")
 _REST: Final = Client(Era.MODERN, "rest", info=jsonrpc.raw({"name": "REST"}))
-_TOOLS_CHANGED: Final = jsonrpc.members(jsonrpc.notification(TOOLS_CHANGED))
 
 
 class Gateway:
@@ -92,8 +97,15 @@ class Gateway:
         self._retrieve = RetrieveMode(
             self._catalog, self._index, self._dispatch, self._pool, health
         )
-        direct = Aggregate(DirectMode(self._catalog, self._dispatch))
-        search = Aggregate(self._retrieve)
+        self._changes = Changes(self._hub, limits)
+        self._subscriptions = Subscriptions(self._pool.find, limits)
+        self._levels = WantedLevels(self._pool.find)
+        self._hub.when_gone(self._subscriptions.forget)
+        self._hub.when_gone(self._levels.forget)
+        gathered = Gathered(self._pool, self._stock, self._dispatch.mentions, self._subscriptions)
+        holdings = Holdings(self._pool, self._stock, gathered, self._levels)
+        direct = Aggregate(DirectMode(self._catalog, self._dispatch), holdings)
+        search = Aggregate(self._retrieve, holdings)
         default = direct if routing_mode == DirectMode.name else search
         self._faces: Mapping[str, Aggregate] = {"": default, _ALL: direct, _CALL: search}
 
@@ -119,6 +131,9 @@ class Gateway:
     async def stop(self) -> None:
         """End all streams, sessions and child processes."""
         self.end_streams()
+        self._changes.stop()
+        await self._subscriptions.stop()
+        await self._levels.stop()
         await self._pool.stop()
         await self._approvals.stop()
         await self._web.close()
@@ -180,10 +195,25 @@ class Gateway:
     def listed(self, server: str, kinds: frozenset[Kind]) -> None:
         if Kind.TOOLS in kinds:
             self._index.replace(server, self._catalog.of(server))
-            self._hub.publish(News(server, TOOLS_CHANGED, _TOOLS_CHANGED))
+        self._changes.note(server, kinds)
+        self._subscriptions.resume(server)
+        self._levels.resume(server)
 
     def notified(self, server: str, method: str, message: Members) -> None:
+        if method == UPDATED:
+            return self._updated(server, message)
         self._hub.publish(News(server, method, message))
+        if method == LOG and (listening := self._levels.of_all()):
+            self._hub.publish(News(server, method, message, listening))
+
+    def _updated(self, server: str, message: Members) -> None:
+        try:
+            params = jsonrpc.members(message.get("params"))
+        except ProtocolError:
+            return
+        for told in self._subscriptions.told(server, jsonrpc.text(params.get("uri")) or ""):
+            shown = jsonrpc.raw({**params, "uri": jsonrpc.raw(told.shown)})
+            self._hub.publish(News(server, UPDATED, {**message, "params": shown}, told.to))
 
     def _may_reach(self, caller: Caller, server: str) -> bool:
         live = self._pool.find(server)

@@ -52,6 +52,7 @@ class Hub:
     def __init__(self, may_reach: MayReach) -> None:
         self._may_reach = may_reach
         self._subscribers: dict[str, Subscriber] = {}
+        self._farewells: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -62,6 +63,12 @@ class Hub:
     def remove(self, subscriber: Subscriber) -> None:
         if self._subscribers.get(subscriber.key) is subscriber:
             del self._subscribers[subscriber.key]
+            for farewell in self._farewells:
+                farewell(subscriber.key)
+
+    def when_gone(self, farewell: Callable[[str], None]) -> None:
+        """Call this with the key of everyone who stops listening; it returns at once."""
+        self._farewells.append(farewell)
 
     def where(self, holds: Callable[[Caller], bool]) -> frozenset[str]:
         """The keys of those whose caller is such a one."""
@@ -69,8 +76,14 @@ class Hub:
             key for key, subscriber in self._subscribers.items() if holds(subscriber.caller)
         )
 
-    def publish(self, news: News) -> None:
-        """Tell all whom it concerns. A face is asked once what its clients hear of it."""
+    def publish(self, *several: News) -> None:
+        """Tell all whom it concerns; what several of them say in the same words only once."""
+        told: set[tuple[str, int]] = set()
+        for news in several:
+            self._publish(news, told)
+
+    def _publish(self, news: News, already: set[tuple[str, int]]) -> None:
+        """A face is asked once what its clients hear of it."""
         shown: dict[Face, News | None] = {}
         for subscriber in list(self._subscribers.values()):
             if news.to is not None and subscriber.key not in news.to:
@@ -79,5 +92,8 @@ class Hub:
             if face not in shown:
                 shown[face] = face.shown(news)
             told = shown[face]
-            if told is not None and self._may_reach(subscriber.caller, news.server):
+            if told is None or (subscriber.key, id(told.message)) in already:
+                continue
+            if self._may_reach(subscriber.caller, news.server):
+                already.add((subscriber.key, id(told.message)))
                 subscriber.hear(told)

@@ -5,7 +5,7 @@ Law: only what changed restarts; starting waits for nobody.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -104,12 +104,25 @@ class Pool:
 
     async def tried(self) -> None:
         """Once every upstream had its first try, or `first_list_wait` after the last start."""
+        await self._soon(LiveUpstream.tried)
+
+    async def offered(self) -> None:
+        """The same, and every upstream that is there was asked for all that it offers."""
+        await self._soon(LiveUpstream.offered)
+
+    async def offered_by(self, live: LiveUpstream) -> None:
+        """The same of one, within the time that a call waits for a connection."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._means.limits.reconnect_wait.total_seconds()):
+                await live.offered()
+
+    async def _soon(self, done: Callable[[LiveUpstream], Awaitable[None]]) -> None:
         since = self._means.clock.elapsed() - self._started_at
         left = self._means.limits.first_list_wait - since
         if left > timedelta(0) and self._live:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left.total_seconds()):
-                    await asyncio.gather(*(live.tried() for live in self._live.values()))
+                    await asyncio.gather(*(done(live) for live in self._live.values()))
 
     def wake(self, server: str | None = None) -> None:
         """Try now whatever waits for its next try: all upstreams, or one."""

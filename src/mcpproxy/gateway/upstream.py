@@ -47,6 +47,7 @@ from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
 from mcpproxy.gateway.transports.guard import ProcessGuard
 from mcpproxy.gateway.transports.web import WebClient
+from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -185,9 +186,16 @@ class LiveUpstream:
         """Returns once the first attempt to connect is over, whatever came of it."""
         await self._tried.wait()
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether it has been asked for everything that it offers."""
+        return self._offering.complete.is_set()
+
     async def offered(self) -> None:
-        """Returns once it has been asked for everything that it offers."""
-        await self._offering.complete.wait()
+        """Returns once that is so, or it turned out not to be there."""
+        await self._tried.wait()
+        if self._session is not None:
+            await self._offering.complete.wait()
 
     async def introduced(self) -> Agreed:
         """What the upstream said of itself, now or when it was last there. Raises as `request`."""
@@ -199,6 +207,17 @@ class LiveUpstream:
         if self.agreed is None:
             raise self._unavailable(self._why)
         return self.agreed
+
+    async def subscribe(self, uri: str) -> Members:
+        """The response to a wish to hear of changes of a resource. Raises as `request`."""
+        return await self.request(Call("resources/subscribe", {"uri": jsonrpc.raw(uri)}))
+
+    async def unsubscribe(self, uri: str) -> Members:
+        return await self.request(Call("resources/unsubscribe", {"uri": jsonrpc.raw(uri)}))
+
+    async def set_log_level(self, level: str) -> Members:
+        """The response to a wish for log messages of this level and above."""
+        return await self.request(Call("logging/setLevel", {"level": jsonrpc.raw(level)}))
 
     async def notify(self, method: str, params: Raw | None) -> None:
         """Pass a notification on, if there is a session to pass it on to."""

@@ -1,14 +1,13 @@
 """What a routing mode is: the tools of one endpoint, listed and called."""
 
-from typing import Final, Protocol
+from typing import Protocol
+
+from msgspec import Raw
 
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
-
-# Lists kept for as many kinds of callers; each is as long as all their tools.
-_MAX_LISTS: Final = 32
 
 
 class Mode(Protocol):
@@ -18,30 +17,21 @@ class Mode(Protocol):
     instructions: str
     changes: bool
 
-    async def tools(self, caller: Caller) -> bytes:
-        """The result of tools/list, as JSON."""
+    async def tools(self, ask: Ask) -> Members:
+        """The response to tools/list."""
         ...
 
     async def call(self, ask: Ask, name: str) -> Members:
         """The response to tools/call."""
         ...
 
+    async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
+        """A notification of a client, for the upstreams."""
+        ...
 
-class Lists:
-    """Results of tools/list by caller, for one revision of what they are made from."""
-
-    def __init__(self) -> None:
-        self._revision = -1
-        self._lists: dict[Caller, bytes] = {}
-
-    def get(self, caller: Caller, revision: int) -> bytes | None:
-        if revision != self._revision or len(self._lists) >= _MAX_LISTS:
-            self._revision, self._lists = revision, {}
-        return self._lists.get(caller)
-
-    def put(self, caller: Caller, definitions: list[bytes]) -> bytes:
-        made = self._lists[caller] = tool_list(definitions)
-        return made
+    def definition(self, caller: Caller, name: str) -> bytes | None:
+        """An upstream's tool as it stands in the list, if it does."""
+        ...
 
 
 def tool_list(definitions: list[bytes]) -> bytes:

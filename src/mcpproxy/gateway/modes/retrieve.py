@@ -82,14 +82,16 @@ class RetrieveMode:
             "upstream_servers": self._servers,
         }
 
-    async def tools(self, caller: Caller) -> bytes:
-        return tool_list(
-            [
-                definition
-                for name, definition in DEFINITION_OF.items()
-                if PERMIT_OF[name] in caller.permits
-            ]
-        )
+    async def tools(self, ask: Ask) -> Members:
+        permits = ask.caller.permits
+        shown = [DEFINITION_OF[name] for name in DEFINITION_OF if PERMIT_OF[name] in permits]
+        return jsonrpc.result(tool_list(shown))
+
+    async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
+        await self._dispatch.tell(caller, method, params)
+
+    def definition(self, caller: Caller, name: str) -> bytes | None:
+        return None  # no built-in tool wants its arguments in headers
 
     async def call(self, ask: Ask, name: str) -> Members:
         if PERMIT_OF.get(name) not in ask.caller.permits:
