@@ -12,13 +12,16 @@ from mcpproxy.core.evolution import evolve
 from mcpproxy.core.lifecycle import AwaitLogin, RefreshNow, WaitUntil, ending, plan, scheduled
 from mcpproxy.core.model import (
     FailureKind,
+    FailureRun,
     Grant,
     GrantType,
     Learned,
     RefreshCause,
+    RefreshFailure,
     RegistrationSource,
 )
 from mcpproxy.core.policy import RefreshPolicy
+from mcpproxy.core.repair import Repair, repair_due
 from tests.builders import NOW, a_client, a_grant, a_token_set, an_attempt
 from tests.core.attempts import HOUR, MINUTE, SECOND, fail
 
@@ -155,6 +158,14 @@ def test_a_clock_that_is_set_back_puts_the_last_question_off_for_a_day_at_most(
     step = plan(twice, now)
     assert isinstance(step, WaitUntil)
     assert step.at - now <= DAY + MARGIN
+
+
+def test_an_endpoint_that_moved_since_the_refusals_is_looked_up_for_the_last_question() -> None:
+    grant = refused(after(48 * MINUTE), 0, 10)
+    gone = RefreshFailure(FailureKind.TRANSIENT, "HTTP 404", status=404)
+    at = NOW + 12 * MINUTE + MARGIN
+    grant = replace(grant, failures=FailureRun(1, at, at, gone))
+    assert repair_due(grant, at + SECOND) is Repair.ENDPOINT
 
 
 # --- what is learned ------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_a_login_in_progress_is_shown_with_its_deadline() -> None:
 
 
 def test_every_template_speaks_only_of_what_facts_have() -> None:
-    known = {"at", "in", "clock", "until", "n", "error", "tools"}
+    known = {"at", "in", "clock", "until", "n", "error", "tools", "held"}
     for cause in CAUSES:
         for text in (cause.line, cause.summary, cause.detail):
             used = {field for _, field, _, _ in string.Formatter().parse(text) if field}

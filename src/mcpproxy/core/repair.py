@@ -33,12 +33,14 @@ def repair_due(grant: Grant, now: datetime) -> Repair | None:
     tried_at = grant.repair_tried_at
     refusals, failures, client = grant.refusals, grant.failures, grant.client
     ours = client.source is RegistrationSource.DYNAMIC
-    if refusals is not None:
-        refused = refusals.count >= MAX_REFUSALS and refusals.failure.code in CLIENT_ERRORS
+    if refusals is not None and refusals.failure.code in CLIENT_ERRORS:
+        refused = refusals.count >= MAX_REFUSALS
         return Repair.CLIENT if refused and ours and refusals.repaired == 0 else None
     lately = tried_at is not None and timedelta(0) <= now - tried_at < AGAIN_AFTER
     if failures is not None and failures.failure.status in GONE:
         return None if lately else Repair.ENDPOINT
+    if refusals is not None:
+        return None
     expires_at = client.secret_expires_at
     expires = expires_at is not None and now >= expires_at - RENEW_BEFORE
     return Repair.CLIENT if expires and ours and client.registration_uri and not lately else None
