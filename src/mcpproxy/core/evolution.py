@@ -185,7 +185,7 @@ def _learn_of_refusals(known: Learned, grant: Grant, new: TokenSet) -> Learned:
     unlearned: nothing is asked early any more that could disprove it.
     """
     past, old = grant.refusals, grant.tokens
-    if past is None or past.repaired or past.failure.code in CLIENT_ERRORS:
+    if past is None or past.failure.code in CLIENT_ERRORS:
         return known
     if old.expires_at is None or (past.count < 2 and old.expires_at - old.issued_at > BRIEF):
         return known
