@@ -9,7 +9,7 @@ from mcpproxy.core.errors import LoginRequired, TokenUnavailable
 from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import Grant, Secret
 from tests.simulation.answers import TELLS
-from tests.simulation.provider import Family, Processed, Rotation
+from tests.simulation.provider import Early, Family, Processed, Rotation
 from tests.simulation.waste import DOUBT, KEEP_ALIVE, MIN_INTERVAL, Waste, due_after
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Checks(Waste):
             pace.failures, pace.asked = 0, True  # a new address, or tokens
         if after.generation > before.generation:
             self._judge_expiry(after)
+            self.refreshed(family)
             pace.failures, pace.unanswered, pace.was_unknown = 0, 0, False
             # Issued before the clock was set and stored after it, it may be due at once.
             pace.issued_at = pace.began or 0.0
@@ -91,8 +92,11 @@ class Checks(Waste):
             self.fail(server, f"asks in a form that is not the login's: {family.wrong_form}")
         if done.is_passing:
             self.refused_for_once(server)
-            # The probe comes 90 s after the first refusal: no other replica lies to it.
-            self._world.faults.be_quiet(server, self._world.now() + DOUBT / 2)
+            # The probe comes 90 s after the first refusal, or when the access token is dead: no
+            # other replica lies to it.
+            is_early = family.login.early is Early.REFUSED
+            until = max(self._world.now(), family.lives_until if is_early else 0.0)
+            self._world.faults.be_quiet(server, until + DOUBT / 2)
         if family.ended is None:
             pace.after_end = pace.unheard = 0
             return
@@ -199,12 +203,15 @@ class Checks(Waste):
         """It is not given up, works again, and nothing of it was forgotten."""
         world = self._world
         ended = ending(grant, world.clock.now())
-        if ended is not None:
+        waits = family.login.early is Early.REFUSED and self.has_doubt(grant.server)
+        if ended is not None and not waits:
             self.fail(grant.server, f"asks for a login ({ended}) though the provider has it")
         if grant.tokens.refresh_token is None or not world.provider.accepts(
             grant.tokens.refresh_token.reveal()
         ):
             self.fail(grant.server, "holds a refresh token that is not the live one")
+        if waits:
+            return
         due = self._due(family)
         late = world.now() - due - self._set_back_since(due - due_after(family.login))
         if grant.failures or (due and late > world.tick + MIN_INTERVAL * 3):

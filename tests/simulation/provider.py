@@ -67,6 +67,13 @@ class Earlier(StrEnum):
     REVOKED = "revoked"
 
 
+class Early(StrEnum):
+    """What becomes of a refresh while the newest access token lives."""
+
+    GRANTED = "granted"
+    REFUSED = "refused until it is dead"
+
+
 class Clients(StrEnum):
     """What becomes of a login when its client is forgotten and registered anew."""
 
@@ -96,6 +103,7 @@ class Login:
     form: Form = Form.AS_LOGIN
     earlier: Earlier = Earlier.KEPT
     clients: Clients = Clients.BOUND
+    early: Early = Early.GRANTED
     resource: str | None = None
     issuer: str = "https://auth-0.example.com"
 
@@ -149,6 +157,11 @@ class Family:
     def server(self) -> str:
         return self.login.server
 
+    @property
+    def lives_until(self) -> float:
+        """When the last access token dies; 0 when none lives."""
+        return max(self.access.values(), default=0.0)
+
     def end(self, why: str, now: float, word: Word) -> None:
         """The login is over; `word` is what is answered from now on."""
         self.ended, self.ended_at, self.last_word = why, now, word
@@ -163,7 +176,7 @@ class Family:
 class Processed:
     """What the provider made of a request: the answer, the refresh token in it, or its word.
 
-    `is_passing`: the word is not meant; a replica did not know better.
+    `is_passing`: the word is not meant; a replica did not know better, or it is too early.
     """
 
     reply: HttpReply
@@ -276,6 +289,10 @@ class Provider:
             word = family.login.dialect.value
             return Processed(word.reply, None, word, is_passing=True)
         issue.fate = Fate.DELIVERED  # whoever presents it has it
+        is_first = issue.used_at is None
+        if family.login.early is Early.REFUSED and is_first and now < family.lives_until:
+            word = family.login.dialect.value
+            return Processed(word.reply, None, word, is_passing=True)
         if not self._may_use(family, index, now):
             self._reuse(family, index, now)
             return _say(family.login.dialect.value)

@@ -13,7 +13,7 @@ from tests.simulation.engines import Engine
 from tests.simulation.faults import Fault, FaultRates
 from tests.simulation.people import server_url
 from tests.simulation.process import Process
-from tests.simulation.provider import Clients, Earlier, Form, Login, Rotation
+from tests.simulation.provider import Clients, Earlier, Early, Form, Login, Rotation
 from tests.simulation.words import Dialect
 from tests.simulation.world import Machines, World
 
@@ -50,6 +50,8 @@ class Setting:
     """1: lives even over the scale of their logarithm; more: the short ones more often, less: the
     long ones."""
     odd: float = ODD
+    early: float = 0.0
+    """How many logins are at a provider that refuses to refresh a living access token."""
     rates: FaultRates = field(default_factory=FaultRates)
 
 
@@ -86,6 +88,7 @@ def some_logins(random: Random, setting: Setting) -> list[Login]:
             form=_odd(random, setting, Form.AS_LOGIN, tuple(Form)),
             earlier=_odd(random, setting, Earlier.KEPT, tuple(Earlier)),
             clients=_odd(random, setting, Clients.BOUND, tuple(Clients)),
+            early=_early(random, setting),
             issuer=f"https://auth-{n % ISSUERS}.example.com",
             resource=server_url(f"server-{n}"),
         )
@@ -95,6 +98,12 @@ def some_logins(random: Random, setting: Setting) -> list[Login]:
 
 def _odd(random: Random, setting: Setting, usual: _T, others: tuple[_T, ...]) -> _T:
     return random.choice(others) if random.random() < setting.odd else usual
+
+
+def _early(random: Random, setting: Setting) -> Early:
+    """Nothing is drawn where there are none, so that other worlds stay as they were."""
+    is_early = setting.early and random.random() < setting.early
+    return Early.REFUSED if is_early else Early.GRANTED
 
 
 async def simulate(

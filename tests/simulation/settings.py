@@ -83,6 +83,17 @@ IMPATIENT: Final = replace(
 )
 
 ODD: Final = replace(BUSY, odd=1.0)
+FORGETS_OR_HURRIES: Final = (Fault.CLOCK_STEP, Fault.BACKUP_RESTORED)
+EARLY: Final = replace(
+    _with_rates(wire=0.1, hours={k: v for k, v in HOURS.items() if k not in FORGETS_OR_HURRIES}),
+    rotations=tuple(rotation for rotation in Rotation if rotation is not Rotation.NONE),
+    lives=(900.0, 3600.0),
+    early=0.7,
+)
+"""Providers that refuse to refresh a living access token. A clock that is set ahead makes us ask
+them too early, and a vault of before forgets what they taught; one that never rotates would refuse
+to repeat an answer that was lost."""
+
 CLOCKS: Final = _with_rates(wire=0.05, hours={Fault.CLOCK_STEP: 0.3})
 LOCKED: Final = _with_rates(hours={Fault.KEY_LOCKED: 0.8})
 UNREACHABLE: Final = _with_rates(wire=0.7, wire_faults=(Fault.REFUSED, Fault.DNS, Fault.TLS))
@@ -93,6 +104,7 @@ OUTAGES: Final = _with_rates(
 SETTINGS: Final = {
     "busy": BUSY,
     "clocks": CLOCKS,
+    "early": EARLY,
     "endings": ENDINGS,
     "full disks": FULL_DISKS,
     "impatient": IMPATIENT,

@@ -200,12 +200,15 @@ class Truth:
             self._fail(server, f"{reason}, though no answer was lost")
 
     def _scheduled(self, process: "Process", notice: RefreshScheduled) -> None:
-        """The time that is told is 80 % of the life, or a week."""
+        """The time that is told is 80 % of the life, or its end where the provider refuses before,
+        or a week.
+        """
         grant, policy = process.manager.grant(notice.server), self._world.policy
         now = process.host.clock.now()
         if grant is None or grant.rejected is not None or grant.tokens.issued_at > now:
             return
-        due = refresh_at(grant.tokens, policy)
+        is_early_known = self._world.checks.is_early_known(notice.server)
+        due = grant.tokens.expires_at if is_early_known else refresh_at(grant.tokens, policy)
         latest = grant.tokens.issued_at + policy.keep_alive
         wanted = min(due, latest) if due else latest
         if grant.last_begun_at is not None and grant.last_begun_at <= now:

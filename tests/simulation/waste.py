@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mcpproxy.core.http import HttpRequest
 from mcpproxy.core.model import FailureKind, FailureRun, Phase, RefreshFailure
 from tests.simulation.answers import TELLS
-from tests.simulation.provider import Family, Fate, Login
+from tests.simulation.provider import Early, Family, Fate, Login
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -61,6 +61,8 @@ class Pace:
     issued_at: float = 0.0
     sent: str = ""
     concluded: bool = True
+    refused: int = 0
+    is_early_known: bool = False
     after_end: int = 0
     unheard: int = 0
 
@@ -140,8 +142,9 @@ class Waste:
 
     def _due(self, family: Family) -> float:
         """When the newest access token is to be refreshed; 0 when it is dead already."""
-        expiry = max(family.access.values(), default=0.0)
-        return expiry - family.login.life + due_after(family.login) if expiry else 0.0
+        expiry, login = family.lives_until, family.login
+        after = login.life if self.is_early_known(login.server) else due_after(login)
+        return expiry - login.life + min(after, KEEP_ALIVE) if expiry else 0.0
 
     def challenged(self, server: str) -> None:
         """Its access token is dead: a refresh may come at once."""
@@ -194,13 +197,15 @@ class Waste:
         """
         pace = self._pace(server)
         if failure.kind is not FailureKind.REFUSED and self.has_doubt(server):
-            pace.doubted_at = self._world.awake()  # nobody could confirm it
+            # Nobody could confirm it.
+            pace.doubted_at = max(pace.doubted_at, self._world.awake())
         unknown = failure.kind is FailureKind.UNKNOWN
         pace.soon = unknown and pace.pause > REPLAY_WINDOW
         if failure.status is not None and pace.told_not_before > self._world.now():
             pace.not_before = pace.told_not_before
         if failure.kind is FailureKind.REFUSED:
             pace.failures, pace.asked = 0, True
+            pace.refused += self._world.now() < self._world.provider.family(server).lives_until
         elif unknown and not pace.was_unknown and pace.unanswered < WINDOWS:
             pace.failures = 1
         else:
@@ -219,8 +224,24 @@ class Waste:
             self._pace(server).asked = True
 
     def refused_for_once(self, server: str) -> None:
-        """A refusal was told that is none."""
-        self._pace(server).doubted_at = self._world.awake()
+        """A refusal was told that is none; by a provider that refuses early, until the access
+        token is dead.
+        """
+        world, family = self._world, self._world.provider.family(server)
+        left = family.lives_until - world.now() if family.login.early is Early.REFUSED else 0.0
+        self._pace(server).doubted_at = world.awake() + max(0.0, left)
+
+    def refreshed(self, family: Family) -> None:
+        """A refresh came through. Who was refused twice before, while the access token lived, knows
+        from now on that this provider refuses early.
+        """
+        pace = self._pace(family.server)
+        pace.is_early_known |= family.login.early is Early.REFUSED and pace.refused > 1
+        pace.refused = 0
+
+    def is_early_known(self, server: str) -> bool:
+        """Whether this login has shown that its provider refuses early."""
+        return self._pace(server).is_early_known
 
     def has_doubt(self, server: str) -> bool:
         """A refusal that was none may still be believed: until its last probe came through."""

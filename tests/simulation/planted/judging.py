@@ -12,14 +12,18 @@ from mcpproxy.core.model import (
     Ending,
     FailureKind,
     Grant,
+    Learned,
     RefreshCause,
     RefreshFailure,
+    Refusals,
+    TokenSet,
     Verdict,
 )
+from mcpproxy.core.policy import RefreshPolicy
 from mcpproxy.custody.refresh import Refresh
 from mcpproxy.observability.metrics import Metrics
 from tests.simulation.planting import Mutant, everywhere, replaced
-from tests.simulation.settings import ENDINGS, UNREACHABLE
+from tests.simulation.settings import EARLY, ENDINGS, UNREACHABLE
 
 
 def cleared_on_503() -> Any:
@@ -97,6 +101,22 @@ def blames_the_provider_for_a_lost_answer() -> Any:
     return everywhere(right, failed)
 
 
+def asked_for_the_last_time_too_soon() -> Any:
+    def probe_at(
+        grant: Grant, refusals: Refusals, now: datetime, policy: RefreshPolicy
+    ) -> datetime:
+        return refusals.first_at + policy.probe_after
+
+    return everywhere(lifecycle._probe_at, probe_at)
+
+
+def early_refusals_are_not_learned() -> Any:
+    def learn(known: Learned, grant: Grant, new: TokenSet) -> Learned:
+        return known
+
+    return everywhere(evolution._learn_of_refusals, learn)
+
+
 def verdict_in_our_own_words() -> Any:
     right = lifecycle.ending
 
@@ -157,6 +177,8 @@ MUTANTS: Final = (
     Mutant("gives up after five failures", gives_up_after_five_failures),
     Mutant("hammers a dead login", hammers_a_dead_login, ENDINGS),
     Mutant("blames the provider for a lost answer", blames_the_provider_for_a_lost_answer),
+    Mutant("asked for the last time too soon", asked_for_the_last_time_too_soon, EARLY),
+    Mutant("early refusals are not learned", early_refusals_are_not_learned, EARLY),
     Mutant("a verdict in our own words", verdict_in_our_own_words, ENDINGS),
     Mutant("every failure is shown as an end", every_failure_shown_as_an_end),
     Mutant("an end is not shown", an_end_is_not_shown, ENDINGS),
