@@ -4,8 +4,9 @@ Law: the five refresh messages are word for word what users grep for, and true: 
 written only for a notice that says a token was issued and stored.
 """
 
+import logging
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -38,6 +39,8 @@ SUCCEEDED = "OAuth token refresh succeeded"
 FAILED = "OAuth token refresh failed"
 RETRY_SCHEDULED = "OAuth token refresh retry scheduled"
 
+_SYSTEM: Final = logging.getLogger("mcpproxy.system")
+
 
 class RefreshLog:
     """Hears notices and writes them to the log."""
@@ -47,6 +50,9 @@ class RefreshLog:
         self._system = structlog.stdlib.get_logger("mcpproxy.system")
 
     def hear(self, notice: Notice) -> None:
+        if isinstance(notice, ToolCalled):
+            self._called(notice)  # by far the most frequent, and seldom written
+            return
         match notice:
             case (
                 RefreshScheduled()
@@ -70,16 +76,18 @@ class RefreshLog:
                 self._ledger(line)
             case ServersChanged(server, reason):
                 self._system.debug("Server changed", server=server, reason=reason)
-            case ToolCalled(server, tool, outcome, duration):
-                self._system.debug(
-                    "Tool called",
-                    server=server,
-                    tool=tool,
-                    outcome=outcome,
-                    duration=_seconds(duration),
-                )
             case _:
                 assert_never(notice)
+
+    def _called(self, notice: ToolCalled) -> None:
+        if _SYSTEM.isEnabledFor(logging.DEBUG):
+            self._system.debug(
+                "Tool called",
+                server=notice.server,
+                tool=notice.tool,
+                outcome=notice.outcome,
+                duration=_seconds(notice.duration),
+            )
 
     def _refresh(
         self,

@@ -4,7 +4,9 @@ Law: localhost is not authentication. Everything that is not listed as open want
 Origin and Content-Type are checked besides, each on its own. Decisions read the raw ASGI scope.
 """
 
+import functools
 import ipaddress
+import random
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,10 @@ MCP: Final = "/mcp"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::\d{1,5})?")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+# An id of a request is no secret: it only has to be another one each time.
+_random: Final = random.Random(secrets.randbits(256))  # noqa: S311
+_NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
+_NO_STORE: Final = (b"cache-control", b"no-store")
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -180,6 +186,7 @@ def is_allowed_host(value: str, rules: GuardRules) -> bool:
     return rules.any_address and is_address(name)
 
 
+@functools.lru_cache(256)
 def is_loopback(host: str) -> bool:
     return is_address(host) and ipaddress.ip_address(host).is_loopback
 
@@ -208,18 +215,18 @@ def _request_id(headers: Mapping[str, Sequence[str]]) -> str:
     given = headers.get("x-request-id", ())
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0]
-    return secrets.token_hex(16)
+    return f"{_random.getrandbits(128):032x}"
 
 
 def _with_headers(send: Send, request_id: str) -> Send:
-    added = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    added = ((b"x-request-id", request_id.encode()), _NO_SNIFF)
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
+            headers = [*message.get("headers", ()), *added]
             if not any(name == b"cache-control" for name, _ in headers):
-                headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": [*headers, *added]}
+                headers.append(_NO_STORE)
+            message["headers"] = headers
         await send(message)
 
     return sending

@@ -35,6 +35,7 @@ class PeerCheckedProtocol(HttpToolsProtocol):
 
     _waiting: asyncio.TimerHandle | None = None
     _head: int = 0
+    _in_head: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,17 +56,22 @@ class PeerCheckedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         waited = self._waiting
         super().data_received(data)
+        if self._waiting is None:
+            if self._in_head:  # most heads end in the read in which they begin, without a timer
+                self._await_head()
         # Each head has a timer of its own: the same one says that all of this belongs to one.
-        if self._waiting is not None and self._waiting is waited:
+        elif self._waiting is waited:
             self._head += len(data)
             if self._head > MAX_HEAD:
                 self.transport.close()
 
     def on_message_begin(self) -> None:
-        self._await_head()
+        self._stop_waiting()
+        self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
 
