@@ -11,12 +11,12 @@ from pathlib import Path
 from tests.simulation.engines import Engine, MemoryEngine, SqliteEngine
 from tests.simulation.loop import run_virtually
 from tests.simulation.run import Outcome, Setting, simulate
-from tests.simulation.settings import EARLY, HOSTS, ON_DISK, YEARS, YEARS_ON_DISK
+from tests.simulation.settings import HOSTS, ON_DISK, YEARS, YEARS_ON_DISK
 
 SHARED_MEMORY = Path("/dev/shm")
 
 WORLDS: dict[str, tuple[Setting, ...]] = {
-    "memory": (Setting(), YEARS, HOSTS, YEARS, YEARS, YEARS, EARLY),
+    "memory": (Setting(), YEARS, HOSTS, YEARS, YEARS, YEARS),
     "sqlite": (ON_DISK, YEARS_ON_DISK),
 }
 """By turns: a seed says which."""
