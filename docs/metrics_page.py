@@ -20,6 +20,7 @@ from mcpproxy.core.model import (
     Verdict,
 )
 from mcpproxy.core.notices import LedgerWritten, Notice, RefreshSucceeded, ToolCalled
+from mcpproxy.core.ports import CallLoad
 from mcpproxy.observability.metrics import Metrics
 
 _VERDICTS: Final = {
@@ -92,7 +93,9 @@ def _sample_metrics() -> Metrics:
     ended = LedgerLine(
         "github", "login", clock.now(), Outcome.ENDED, 1, code=Verdict.PROVIDER_ENDED.value
     )
-    made = Metrics(clock, lambda: {"github": health}, lambda _: grant, {"events": lambda: 0})
+    loads = (CallLoad("github", 0, 0),)
+    queues = {"events": lambda: 0}
+    made = Metrics(clock, lambda: {"github": health}, lambda _: grant, queues, lambda: loads)
     fed: tuple[Notice, ...] = (
         RefreshSucceeded("github", "attempt", 2, took, None),
         LedgerWritten("github", ended),

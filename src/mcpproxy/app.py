@@ -33,6 +33,9 @@ from mcpproxy.live_config import LiveConfig
 from mcpproxy.network.reach import ReachWatch
 from mcpproxy.network.watch import NetworkWatch
 from mcpproxy.oauth.probe import ProviderProbe
+from mcpproxy.observability import activity_file
+from mcpproxy.observability.activity import ActivityLog, Retention
+from mcpproxy.observability.activity_file import ActivityFile
 from mcpproxy.observability.bus import Bus
 from mcpproxy.observability.known_secrets import configured_secrets, grant_secrets
 from mcpproxy.observability.metrics import Metrics
@@ -70,6 +73,12 @@ class App:
         self._bus = Bus(self._clock)
         self._config = LiveConfig(location, os.environ, settings, self._bus)
         self._logs = UpstreamLogs(log_directory(settings), self._clock, redactor)
+        self._activity = ActivityLog(
+            ActivityFile(settings.data_dir / activity_file.FILE),
+            self._clock,
+            redactor,
+            _retention(settings),
+        )
         self._callback = LoopbackCallback()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
@@ -143,13 +152,19 @@ class App:
 
     def _web_parts(self, rooms: Rooms) -> WebParts:
         manager, gateway, monitor = rooms.manager, rooms.gateway, rooms.monitor
-        depths = {"events": self._bus.depth}
-        metrics = Metrics(self._clock, monitor.healths, manager.grant, depths)
+        governor, activity = gateway.governor, self._activity
+        depths = {
+            "events": self._bus.depth,
+            "calls": governor.waiting,
+            "activity": activity.depth,
+        }
+        metrics = Metrics(self._clock, monitor.healths, manager.grant, depths, governor.loads)
         endings = Endings(Journal(rooms.vault.store, self._clock, self._bus), manager, self._clock)
         log = RefreshLog()
-        for listener in (log, metrics, rooms.logouts, monitor, endings):
+        for listener in (log, metrics, rooms.logouts, monitor, endings, activity):
             self._bus.hear(listener.hear)
         self._bus.hear(self._hear)
+        activity.start()
         self._spawn(endings.run())
         return WebParts(
             clock=self._clock,
@@ -169,7 +184,8 @@ class App:
             logins=rooms.logins,
             connections=gateway,
             gateway=gateway,
-            tools=gateway.governor,
+            tools=governor,
+            activity=activity,
             control=lambda: self._config.settings.control,
             mcp=gateway.asgi(lambda _: OWNER),
             policy=self._settings.refresh,
@@ -216,6 +232,7 @@ class App:
             await _finish("custody", rooms.manager.stop())
         if self._vault is not None:
             await _finish("the vault", self._vault.store.close())
+        await _finish("the log of activity", self._activity.close())
         self._bus.close()
         self._logs.close()
 
@@ -281,6 +298,7 @@ class App:
         self._settings = settings
         self._redactor.learn(settings.api_key)
         self._learn_secrets()
+        self._activity.retention = _retention(settings)
         if self._rooms is not None:
             await self._rooms.manager.reconfigure(settings.upstreams)
             self._rooms.machine.apply()
@@ -343,6 +361,13 @@ async def _finish(what: str, stopping: Awaitable[None]) -> None:
         await stopping
     except Exception as error:
         _log.error("could not be stopped in order", part=what, exc_info=error)
+
+
+def _retention(settings: Settings) -> Retention | None:
+    kept = settings.activity
+    if not kept.enabled:
+        return None
+    return Retention(kept.max_age, kept.max_records, kept.max_bytes)
 
 
 def log_directory(settings: Settings) -> Path:

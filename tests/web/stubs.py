@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from mcpproxy.core.activity import CallFilter, CallRecord
 from mcpproxy.core.approvals import HeldTool, Standing
 from mcpproxy.core.connection import Connection, ConnectionState
 from mcpproxy.core.control import Control
@@ -114,6 +115,7 @@ class World:
     line_written: asyncio.Event = field(default_factory=asyncio.Event)
     is_ready: bool = True
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    records: list[CallRecord] = field(default_factory=list)
     held_facts: list[HeldTool] = field(default_factory=list)
     control: Control = field(default_factory=Control)
 
@@ -213,6 +215,16 @@ class World:
             if known[0].digest != digest:
                 raise NotReady(f"{server}:{tool} has changed again", next_step="Look again.")
             self.held_facts.remove(known[0])
+
+    # ActivityBook
+    async def calls(self, wanted: CallFilter, limit: int) -> Sequence[CallRecord]:
+        return [each for each in reversed(self.records) if _is_wanted(wanted, each)][:limit]
+
+    async def calls_after(
+        self, wanted: CallFilter, number: int, limit: int
+    ) -> Sequence[CallRecord]:
+        found = [each for each in self.records if _is_wanted(wanted, each)]
+        return [each for each in found if each.number > number][:limit]
 
     # UpstreamControl, RefreshControl
     async def restart(self, server: str) -> None:
@@ -334,6 +346,10 @@ class World:
         )
 
 
+def _is_wanted(wanted: CallFilter, record: CallRecord) -> bool:
+    return wanted.server in (None, record.server)
+
+
 async def mcp_endpoint(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse({"endpoint": scope["path"]})(scope, receive, send)
 
@@ -365,5 +381,6 @@ def web_parts(world: World, *, require_mcp_auth: bool = True) -> WebParts:
         gateway=world,
         tools=world,
         control=lambda: world.control,
+        activity=world,
         mcp=mcp_endpoint,
     )

@@ -342,6 +342,8 @@ def test_answers_are_as_the_document_says(daemon: Daemon) -> None:
             suffix = "?q=x" if "search" in path else ""
             reply = daemon.request(method.upper(), concrete + suffix, body)
             described = methods[method]["responses"][str(reply.status)]["content"]
+            if "application/json" not in described:
+                continue  # what is streamed is no envelope
             schema = {
                 **described["application/json"]["schema"],
                 "components": document["components"],

@@ -9,6 +9,7 @@ from mcpproxy.config.schema_control import ConcurrencyModel, ProfileModel
 from mcpproxy.core.control import (
     ALL_BOUNDS,
     SERVER_BOUNDS,
+    Arguments,
     Bounds,
     Control,
     Profile,
@@ -27,6 +28,7 @@ def control(model: FileModel) -> Control:
         others=others,
         profiles={each.name: _profile(each) for each in model.profiles},
         bounds=_bounds(model, ALL_BOUNDS),
+        arguments=Arguments.KEPT if model.activity_arguments else Arguments.LEFT_OUT,
     )
 
 

@@ -139,9 +139,9 @@ def _settings(
         control=control(model),
         activity=ActivitySettings(
             enabled=model.activity_enabled,
-            arguments=model.activity_arguments,
             max_age=timedelta(days=model.activity_retention_days),
             max_records=model.activity_max_records,
+            max_bytes=model.activity_max_size_mb * 1024 * 1024,
         ),
         trusted_hosts=tuple(model.trusted_hosts),
         warnings=said,

@@ -292,6 +292,7 @@ class FileModel(Model):
         default=90, description="Days for which a call stays in the log"
     )
     activity_max_records: Count = Field(default=100_000, description="Most calls in the log")
+    activity_max_size_mb: Count = Field(default=256, description="Most megabytes of the log")
     trusted_hosts: list[str] = Field(
         default=[], description="Further Host headers that are accepted"
     )

@@ -70,9 +70,9 @@ class ActivitySettings:
     """What is kept of the calls, and how long."""
 
     enabled: bool = True
-    arguments: bool = False
     max_age: timedelta = timedelta(days=90)
     max_records: int = 100_000
+    max_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,13 @@ class Profile:
         return not (self.deny and matches(self.deny, name))
 
 
+class Arguments(StrEnum):
+    """Whether what is told of a call has its arguments in it."""
+
+    LEFT_OUT = "left_out"
+    KEPT = "kept"
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """All of it, as it is configured now. `others` holds for servers that say nothing."""
@@ -105,6 +112,7 @@ class Control:
     others: ServerControl = field(default_factory=ServerControl)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     bounds: Bounds = ALL_BOUNDS
+    arguments: Arguments = Arguments.LEFT_OUT
 
     def of(self, server: str) -> ServerControl:
         return self.servers.get(server, self.others)

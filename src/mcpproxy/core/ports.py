@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from mcpproxy.core.activity import CallFilter, CallRecord
 from mcpproxy.core.approvals import Approval, HeldTool, Standing
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import StoreError, StoreTrouble
@@ -334,6 +335,18 @@ class ToolControl(Protocol):
         """A person approves of these definitions, each by tool and digest; they are offered when
         this returns. Raises UnknownTool, NotReady when one changed meanwhile, StoreError.
         """
+
+
+class ActivityBook(Protocol):
+    """The log of calls. Raises StoreUnavailable."""
+
+    async def calls(self, wanted: CallFilter, limit: int) -> Sequence[CallRecord]:
+        """The last ones that match, newest first."""
+
+    async def calls_after(
+        self, wanted: CallFilter, number: int, limit: int
+    ) -> Sequence[CallRecord]:
+        """Those with a higher number that match, oldest first."""
 
 
 class RefreshControl(Protocol):

@@ -39,7 +39,8 @@ def readable(text: bytes) -> list[str]:
     """A canonical definition in lines, for a person or a comparison."""
     try:
         tree = json.loads(text.removesuffix(b"\0") or b"null")
-        lines = json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True).split("\n")
+        shown = json.dumps(tree, indent=2, ensure_ascii=False, sort_keys=True)
+        lines = shown.encode(errors="backslashreplace").decode().split("\n")
     except (ValueError, RecursionError):
         return [text.decode(errors="replace")]
     return [] if tree is None else lines

@@ -70,6 +70,10 @@ class Governor:
         tools = counts.admitted if is_there else connection.tool_count
         return replace(connection, tool_count=tools, held=counts.held)
 
+    def waiting(self) -> int:
+        """Calls that wait for a bound of all servers together."""
+        return next(self._gates.loads()).waiting
+
     def loads(self) -> Iterator[CallLoad]:
         return self._gates.loads()
 

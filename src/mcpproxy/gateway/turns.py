@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from mcpproxy.core.control import Bounds, Control
+from mcpproxy.core.control import Arguments, Bounds, Control
 from mcpproxy.core.errors import Overloaded
 from mcpproxy.core.ports import CallLoad
 
@@ -131,6 +131,11 @@ class Gates:
             own = self._turns[server] = Turns(server, self._control.of(server).bounds)
             gate = self._gates[server] = Gate(own, self._all)
         return gate
+
+    @property
+    def keeps_arguments(self) -> bool:
+        """Whether what is told of a call has its arguments in it."""
+        return self._control.arguments is Arguments.KEPT
 
     def timeout(self, server: str, tool: str) -> timedelta | None:
         """How long this call may take, where that was said."""

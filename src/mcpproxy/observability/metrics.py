@@ -24,7 +24,7 @@ from mcpproxy.core.notices import (
     RefreshSucceeded,
     ToolCalled,
 )
-from mcpproxy.core.ports import Clock
+from mcpproxy.core.ports import CallLoad, Clock
 from mcpproxy.core.prediction import predicted_end
 from mcpproxy.observability.exposition import render
 from mcpproxy.observability.isolation import Faults
@@ -39,7 +39,7 @@ FAILED_OTHER: Final = "failed_other"
 
 STATUSES: Final = ("connected", "connecting", "disconnected", "error", "disabled", "quarantined")
 LOGIN_REASONS: Final = frozenset(verdict.value for verdict in Verdict)
-OUTCOMES: Final = frozenset({"ok", "error", "unavailable"})
+OUTCOMES: Final = frozenset({"ok", "error", "unavailable", "overloaded", "denied"})
 CLIENT_CODES: Final = frozenset({"invalid_client", "unauthorized_client"})
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -50,7 +50,8 @@ _CALL_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 class Metrics:
     """Hears notices, and reads the facts when it is asked for its text.
 
-    `healths` and `grants` are what Monitor and custody hold; `depths` are queues by name.
+    `healths` and `grants` are what Monitor and custody hold; `depths` are queues by name, `loads`
+    the calls under way.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Metrics:
         healths: Callable[[], Mapping[str, Health]],
         grants: Callable[[str], Grant | None],
         depths: Mapping[str, Callable[[], int]],
+        loads: Callable[[], Iterable[CallLoad]] = tuple,
     ) -> None:
         self._servers: set[str] = set()
         self._registry = CollectorRegistry(auto_describe=False)
@@ -96,6 +98,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Facts(clock, healths, grants, depths, self._label, self._begin))
+        self._registry.register(_Loads(loads, self._label))
 
     def hear(self, notice: Notice) -> None:
         """Count what happened."""
@@ -239,6 +242,34 @@ class _Facts(Collector):
             except Exception as error:
                 self._faults.tell(server, error)
         yield from (expiry, end, failures)
+
+
+class _Loads(Collector):
+    """Calls under way and calls that wait for their turn, when Prometheus asks."""
+
+    def __init__(
+        self, loads: Callable[[], Iterable[CallLoad]], label: Callable[[str], str]
+    ) -> None:
+        self._loads = loads
+        self._label = label
+
+    def collect(self) -> Iterator[Metric]:
+        active: dict[str, int] = {}
+        waiting: dict[str, int] = {}
+        for load in self._loads():
+            if not load.server:
+                continue  # what is common to all is a queue of its own
+            name = self._label(load.server)
+            active[name] = active.get(name, 0) + load.active
+            waiting[name] = waiting.get(name, 0) + load.waiting
+        for name, text, counts in (
+            ("mcpproxy_calls_active", "Tool calls under way", active),
+            ("mcpproxy_calls_waiting", "Tool calls that wait for their turn", waiting),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["server"])
+            for server, count in counts.items():
+                family.add_metric([server], count)
+            yield family
 
 
 def _left(at: datetime, now: datetime) -> float:

@@ -16,6 +16,7 @@ from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import Transport
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
+    ActivityBook,
     Clock,
     ConnectionFacts,
     GrantFacts,
@@ -131,6 +132,7 @@ class WebParts:
     gateway: UpstreamControl
     tools: ToolControl
     control: Callable[[], Control]
+    activity: ActivityBook
     mcp: ASGIApp
     policy: RefreshPolicy = DEFAULT_POLICY
     closing: asyncio.Event = field(default_factory=asyncio.Event)

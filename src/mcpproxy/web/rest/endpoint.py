@@ -42,6 +42,7 @@ class Call(Generic[Body, Query]):
     name: str
     body: Body
     query: Query
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ async def run(endpoint: Endpoint[Any, Any], parts: WebParts, request: Request) -
             name=next(iter(request.path_params.values()), ""),
             body=_decode(body, endpoint.body),
             query=msgspec.convert(_query(request), endpoint.query, strict=False),
+            request_id=request_id,
         )
     except msgspec.DecodeError as error:
         return problem(400, "bad_request", _reason(error), "See /api/v1/openapi.json.", request_id)

@@ -22,6 +22,7 @@ _ERRORS: Final = {
     "413": "The body is too large",
     "415": "The body is not JSON",
     "421": "The Host header names somebody else",
+    "429": "Too many calls at once",
     "500": "Something went wrong inside mcpproxy",
     "502": "The provider or the upstream did not do its part",
     "503": "Not now; it will work by itself",

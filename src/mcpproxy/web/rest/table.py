@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from mcpproxy.web.rest import daemon, logins, servers, tools
+from mcpproxy.web.rest import activity, control, daemon, logins, preflight, servers, tools
 from mcpproxy.web.rest.endpoint import Endpoint
 
 # A fixed path stands before a pattern that would match it too.
@@ -10,6 +10,9 @@ ENDPOINTS: Final[tuple[Endpoint[Any, Any], ...]] = (
     *servers.ENDPOINTS,
     *logins.ENDPOINTS,
     *tools.ENDPOINTS,
+    *control.ENDPOINTS,
+    *preflight.ENDPOINTS,
+    *activity.ENDPOINTS,
     *daemon.ENDPOINTS,
 )
 OPENAPI_PATH: Final = "/api/v1/openapi.json"

@@ -82,7 +82,11 @@ async def _call(call: Call[CallTool, NoQuery]) -> ToolResult:
             "The arguments of a tool are a JSON object.", next_step='Send them as {"name": value}.'
         )
     result = await call.parts.gateway.call_tool(
-        body.server, body.tool, arguments, timeout=timedelta(seconds=body.timeout)
+        body.server,
+        body.tool,
+        arguments,
+        timeout=timedelta(seconds=body.timeout),
+        request_id=call.request_id,
     )
     return ToolResult(body.server, body.tool, msgspec.Raw(result))
 

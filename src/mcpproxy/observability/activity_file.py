@@ -1,0 +1,187 @@
+"""The log of activity in a SQLite file of its own, beside the vault and never in its way.
+
+Law: it may be lost, so it is written without waiting for the disk; it is bounded by age, count and
+size; what is damaged is set aside and begun anew. Synchronous: one thread uses it.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import pathname2url
+
+from mcpproxy.core.activity import CallFilter, CallRecord
+from mcpproxy.core.errors import StoreUnavailable
+from mcpproxy.observability.files import make_private_directory
+
+FILE: Final = "activity.db"
+VERSION: Final = 1
+_BUSY_S: Final = 2.0
+_SCHEMA: Final = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, server TEXT NOT NULL,
+    tool TEXT NOT NULL, outcome TEXT NOT NULL, duration_us INTEGER NOT NULL, caller TEXT NOT NULL,
+    client TEXT NOT NULL, request_id TEXT NOT NULL, bytes_in INTEGER NOT NULL,
+    bytes_out INTEGER NOT NULL, arguments TEXT
+) STRICT;
+CREATE INDEX calls_by_time ON calls (at_us);
+"""
+_COLUMNS: Final = (
+    "at_us, server, tool, outcome, duration_us, caller, client, request_id, bytes_in, bytes_out, "
+    "arguments"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class ActivityFile:
+    """Opened when it is first used. Every method raises StoreUnavailable, never SQLite's own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def add(self, records: Sequence[CallRecord]) -> None:
+        """Append them; their numbers are given here."""
+        rows = [_row(record) for record in records]
+        insert = f"INSERT INTO calls ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        with self._used() as db, db:
+            db.executemany(insert, rows)
+
+    def prune(self, *, before: datetime, records: int, size: int) -> None:
+        """Drop what is older, and the oldest over so many records or bytes."""
+        with self._used() as db, db:
+            db.execute("DELETE FROM calls WHERE at_us < ?", (_us(before),))
+            newest = _number(db, "SELECT max(number) FROM calls")
+            db.execute("DELETE FROM calls WHERE number <= ?", (newest - records,))
+            pages = _number(db, "PRAGMA page_count") - _number(db, "PRAGMA freelist_count")
+            if pages * _number(db, "PRAGMA page_size") > size:
+                oldest = _number(db, "SELECT min(number) FROM calls")
+                db.execute(
+                    "DELETE FROM calls WHERE number < ?",
+                    (oldest + max(1, (newest - oldest) // 10),),
+                )
+
+    def newest(self, wanted: CallFilter, limit: int) -> list[CallRecord]:
+        """The last ones that match, newest first."""
+        return self._select(wanted, "ORDER BY number DESC", limit)
+
+    def following(self, wanted: CallFilter, after: int, limit: int) -> list[CallRecord]:
+        """Those with higher numbers that match, oldest first."""
+        return self._select(wanted, "ORDER BY number", limit, after)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _select(
+        self, wanted: CallFilter, order: str, limit: int, after: int = 0
+    ) -> list[CallRecord]:
+        if self._connection is None and not self._path.exists():
+            return []
+        terms, values = _terms(wanted)
+        query = f"SELECT number, {_COLUMNS} FROM calls WHERE number > ?{terms} {order} LIMIT ?"  # noqa: S608
+        with self._used() as db:
+            return [_record(row) for row in db.execute(query, (after, *values, limit))]
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if self._connection is None:
+                self._connection = self._opened()
+            yield self._connection
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+                self._set_aside()
+            raise StoreUnavailable(f"{self._path} cannot be used: {error}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        make_private_directory(self._path.parent)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(
+            f"file:{pathname2url(str(self._path.absolute()))}?mode=rw",
+            uri=True,
+            timeout=_BUSY_S,
+            check_same_thread=False,
+        )
+        try:
+            version = _number(connection, "PRAGMA user_version")
+            if version > VERSION:
+                raise sqlite3.OperationalError("it was written by a newer mcpproxy")
+            # A crash of the machine may take the last second; one of the program takes nothing
+            # that was written.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if version < VERSION:
+                connection.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self) -> None:
+        """One damaged file is kept for whoever wants to look; the next use begins anew."""
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.replace(f"{self._path}.damaged")
+
+
+def _terms(wanted: CallFilter) -> tuple[str, list[str | int]]:
+    terms: list[str] = []
+    values: list[str | int] = []
+    for column in ("server", "tool", "outcome", "caller", "request_id"):
+        value = getattr(wanted, column)
+        if value is not None:
+            terms.append(f" AND {column} = ?")
+            values.append(value)
+    if wanted.client is not None:
+        # "claude" finds "claude 1.2".
+        terms.append(" AND (client = ? OR substr(client, 1, ?) = ?)")
+        values += [wanted.client, len(wanted.client) + 1, f"{wanted.client} "]
+    for moment, term in ((wanted.since, " AND at_us >= ?"), (wanted.until, " AND at_us < ?")):
+        if moment is not None:
+            terms.append(term)
+            values.append(_us(moment))
+    if wanted.before is not None:
+        terms.append(" AND number < ?")
+        values.append(wanted.before)
+    return "".join(terms), values
+
+
+def _row(record: CallRecord) -> tuple[str | int | None, ...]:
+    return (
+        _us(record.at),
+        record.server,
+        record.tool,
+        record.outcome,
+        record.duration // _MICROSECOND,
+        record.caller,
+        record.client,
+        record.request_id,
+        record.bytes_in,
+        record.bytes_out,
+        record.arguments,
+    )
+
+
+def _record(row: tuple[Any, ...]) -> CallRecord:
+    number, at_us, server, tool, outcome, duration_us, *rest = row
+    at, duration = _EPOCH + at_us * _MICROSECOND, duration_us * _MICROSECOND
+    return CallRecord(number, at, server, tool, outcome, duration, *rest)
+
+
+def _us(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _number(db: sqlite3.Connection, query: str) -> int:
+    (value,) = db.execute(query).fetchone()
+    return value or 0
