@@ -21,6 +21,7 @@ from mcpproxy.gateway.catalog import Entry, Stock
 from mcpproxy.gateway.changes import Changes
 from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
+from mcpproxy.gateway.downstream import Downstream, SessionMeans
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
 from mcpproxy.gateway.faces import Single
 from mcpproxy.gateway.gathered import Gathered
@@ -34,7 +35,6 @@ from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
 from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search.index import ToolIndex
-from mcpproxy.gateway.sessions import ClientSessions
 from mcpproxy.gateway.subscriptions import Subscriptions
 from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
@@ -74,8 +74,11 @@ class Gateway:
         outbound: Outbound = FROM_ENVIRONMENT,
         control: Control | None = None,
         approvals: ApprovalStore | None = None,
+        sessions: SessionMeans | None = None,
     ) -> None:
-        """Without a store of approvals every start sees each definition for the first time."""
+        """Without a store of approvals every start sees each definition for the first time; without
+        means for sessions they end with it.
+        """
         control = control or Control()
         self._limits = limits
         self._web = WebClient(limits, outbound)
@@ -84,7 +87,7 @@ class Gateway:
         self._catalog = self._stock.tools
         self._index = ToolIndex()
         self._hub = Hub(self._may_reach)
-        self._sessions = ClientSessions(clock, limits, self._hub)
+        self._down = Downstream(clock, limits, self._hub, sessions or SessionMeans())
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
         self._approvals = Approvals(approvals or NoStore())
         admission = Admission(self._approvals, clock, control)
@@ -114,6 +117,7 @@ class Gateway:
     async def start(self, upstreams: Mapping[str, Upstream]) -> None:
         """Begin to connect all upstreams; returns at once, or once the approvals are read."""
         await self._approvals.start(self._pool.readmit)
+        self._down.start()
         await self._pool.apply(upstreams)
 
     async def apply(
@@ -126,11 +130,11 @@ class Gateway:
 
     def end_streams(self) -> None:
         """Let the clients' open streams end: before the HTTP server waits for them."""
-        self._sessions.end_streams()
+        self._down.end_streams()
 
     async def stop(self) -> None:
         """End all streams, sessions and child processes."""
-        self.end_streams()
+        await self._down.stop()
         self._changes.stop()
         await self._subscriptions.stop()
         await self._levels.stop()
@@ -145,7 +149,7 @@ class Gateway:
 
         `authenticate` sees the scope of each request. Host and Origin are its caller's matter.
         """
-        return Endpoint(self._face_of, authenticate, self._sessions, self._limits)
+        return Endpoint(self._face_of, authenticate, self._down)
 
     # --- facts and control ----------------------------------------------------------------
 
