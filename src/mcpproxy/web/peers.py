@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcpproxy.web.guard import UNIX_PEER
+from mcpproxy.web.one_write import OneWrite
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's head, give or take the read in which it begins; clients send about one."""
@@ -38,7 +39,7 @@ class PeerCheckedProtocol(HttpToolsProtocol):
     _in_head: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
         self.access_log = False
         self._await_head()
         peer = transport.get_extra_info("socket")
