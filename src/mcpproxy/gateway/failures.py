@@ -3,6 +3,7 @@
 Law: classified once, where the answer is read. Nobody matches on a message.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 from mcpproxy.core.connection import Trouble
@@ -55,9 +56,13 @@ class SessionForgotten(LinkFailed):
 
 
 class Busy(LinkFailed):
-    """408, 429 or 5xx: the upstream is there but does not answer now."""
+    """408, 429 or 5xx: the upstream is there but does not answer now. `status` is HTTP's."""
 
     trouble = Trouble.UPSTREAM
+
+    def __init__(self, message: str, *, status: int | None = None, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.status = status
 
 
 class NotMcp(LinkFailed):
@@ -68,6 +73,10 @@ class NotMcp(LinkFailed):
     def __init__(self, message: str, *, status: int | None = None, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.status = status
+
+
+class OtherRevision(ProtocolError):
+    """A server of the stateless era with which we share no revision, or that refuses us."""
 
 
 class CommandFailed(LinkFailed):
@@ -89,3 +98,16 @@ def trouble_of(why: McpproxyError | None) -> Trouble:
     if isinstance(why, LoginRequired):
         return Trouble.LOGIN_NEEDED
     return Trouble.NOT_MCP if isinstance(why, ProtocolError) else Trouble.UPSTREAM
+
+
+def unavailable(
+    server: str, why: McpproxyError | None, retry_at: datetime | None
+) -> UpstreamUnavailable:
+    """What a caller hears of it; None is an upstream of which nothing is known yet."""
+    reason = why.message if why is not None else "still connecting"
+    step = why.next_step if why is not None else ""
+    if isinstance(why, Unauthorized | Forbidden) and why.challenge is not None:
+        step = f"log in with: mcpproxy auth login {server}"
+    return UpstreamUnavailable(
+        f"{server} is not available: {reason}", retry_at=retry_at, next_step=step
+    )

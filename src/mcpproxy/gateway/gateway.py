@@ -23,6 +23,7 @@ from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.downstream import Downstream, SessionMeans
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
+from mcpproxy.gateway.eras import Forgetful, Memory
 from mcpproxy.gateway.faces import Single
 from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.governor import Governor
@@ -30,6 +31,7 @@ from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
+from mcpproxy.gateway.means import Means
 from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
 from mcpproxy.gateway.place import Place
@@ -40,7 +42,6 @@ from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.turns import Gates
-from mcpproxy.gateway.upstream import Means
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -74,10 +75,11 @@ class Gateway:
         outbound: Outbound = FROM_ENVIRONMENT,
         control: Control | None = None,
         approvals: ApprovalStore | None = None,
+        memory: Memory | None = None,
         sessions: SessionMeans | None = None,
     ) -> None:
         """Without a store of approvals every start sees each definition for the first time; without
-        means for sessions they end with it.
+        a memory it asks every upstream what it speaks; without means for sessions they end with it.
         """
         control = control or Control()
         self._limits = limits
@@ -88,7 +90,8 @@ class Gateway:
         self._index = ToolIndex()
         self._hub = Hub(self._may_reach)
         self._down = Downstream(clock, limits, self._hub, sessions or SessionMeans())
-        means = Means(tokens, clock, publisher, log, limits, self._web, self._guard)
+        kept = Forgetful() if memory is None else memory
+        means = Means(tokens, clock, publisher, log, limits, self._web, self._guard, kept)
         self._approvals = Approvals(approvals or NoStore())
         admission = Admission(self._approvals, clock, control)
         gates = Gates(control)

@@ -97,15 +97,6 @@ class LegacySession:
     async def notify(self, method: str, params: Raw | None) -> None:
         await self._send(jsonrpc.notification(method, params))
 
-    async def subscribe(self, uri: str) -> Members:
-        return await self.request(Call("resources/subscribe", {"uri": jsonrpc.raw(uri)}))
-
-    async def unsubscribe(self, uri: str) -> Members:
-        return await self.request(Call("resources/unsubscribe", {"uri": jsonrpc.raw(uri)}))
-
-    async def set_log_level(self, level: str) -> Members:
-        return await self.request(Call("logging/setLevel", {"level": jsonrpc.raw(level)}))
-
     async def check(self) -> None:
         await self.request(Call("ping"))
 

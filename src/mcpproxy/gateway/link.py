@@ -4,7 +4,7 @@ Law: a link knows framing and credentials, never methods. Adding a transport is 
 line in `transports.TRANSPORTS`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,6 +43,24 @@ class Link(Protocol):
         ...
 
 
+class ModernLink(Protocol):
+    """A link to an upstream of the stateless era. `closing_cancels` says whether giving an
+    exchange up tells the upstream that it is cancelled.
+    """
+
+    closing_cancels: bool
+
+    async def exchange(
+        self, request_id: int, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Members:
+        """As `Link.exchange`; `headers` repeat what the body says, where the wire has headers."""
+        ...
+
+    async def send(self, body: bytes) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Inbox(Protocol):
     """Who takes what arrives on a link besides responses. Both return at once."""
 
@@ -69,3 +87,6 @@ class Site:
 
 Opener = Callable[[Site, Inbox], Awaitable[Link]]
 """Opens a link, as far as that is possible before the handshake. Raises LinkFailed."""
+
+ModernOpener = Callable[[Site, Inbox], Awaitable[ModernLink]]
+"""The same for the stateless era."""

@@ -25,8 +25,10 @@ from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.tools import Tool, read_tool
 from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.eras import MODERN_VERSIONS
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
+from mcpproxy.gateway.wire.param_headers import InvalidAnnotation, param_headers
 
 Request = Callable[[Call], Awaitable[Members]]
 """Sends a request to the upstream. Raises McpproxyError."""
@@ -92,7 +94,21 @@ READER_OF: Final = {entry.method: (entry.member, entry.read) for entry in _OTHER
 
 async def list_tools(request: Request, agreed: Agreed, limits: GatewayLimits) -> Listed[Tool]:
     """Raises LinkFailed, ProtocolError."""
-    return await _listed(_TOOLS, request, agreed, limits)
+    listed = await _listed(_TOOLS, request, agreed, limits)
+    return _callable(listed) if agreed.version in MODERN_VERSIONS else listed
+
+
+def _callable(listed: Listed[Tool]) -> Listed[Tool]:
+    """Those that a call can be made of to the letter (2026-07-28, "Custom Headers")."""
+    able: list[Tool] = []
+    hidden = list(listed.hidden)
+    for tool in listed.items:
+        try:
+            param_headers(tool.definition)
+            able.append(tool)
+        except InvalidAnnotation as reason:
+            hidden.append(Hidden(Kind.TOOLS, short(tool.name), short(str(reason))))
+    return Listed(Kind.TOOLS, tuple(able), tuple(hidden))
 
 
 async def list_items(

@@ -17,8 +17,9 @@ from mcpproxy.gateway.access import is_offered
 from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.catalog import Stock
 from mcpproxy.gateway.items import Kind
+from mcpproxy.gateway.means import Means
 from mcpproxy.gateway.offers import Offer
-from mcpproxy.gateway.upstream import LiveUpstream, Means
+from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 

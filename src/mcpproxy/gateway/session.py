@@ -61,16 +61,6 @@ class Session(Protocol):
         """Pass a notification on, if this era has it."""
         ...
 
-    async def subscribe(self, uri: str) -> Members:
-        """The response to a wish to hear of a resource: what it is, this era's way."""
-        ...
-
-    async def unsubscribe(self, uri: str) -> Members: ...
-
-    async def set_log_level(self, level: str) -> Members:
-        """The response to a wish for log messages of this level and above."""
-        ...
-
     async def check(self) -> None:
         """Whether the upstream still answers: returns when it did. Raises as `request`."""
         ...

@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Raw
 
@@ -24,9 +24,10 @@ from mcpproxy.core.errors import (
 )
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ServersChanged
-from mcpproxy.core.ports import Clock, Publisher, TokenSource, UpstreamLog
 from mcpproxy.gateway.bearer import Bearer
+from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.connect import Connected, connect
+from mcpproxy.gateway.eras import EraMemory
 from mcpproxy.gateway.failures import (
     CommandFailed,
     Forbidden,
@@ -36,49 +37,25 @@ from mcpproxy.gateway.failures import (
     SessionForgotten,
     Unauthorized,
     trouble_of,
+    unavailable,
 )
-from mcpproxy.gateway.limits import GatewayLimits, reconnect_delay
+from mcpproxy.gateway.limits import reconnect_delay
 from mcpproxy.gateway.link import Site
+from mcpproxy.gateway.means import Means, Observer
 from mcpproxy.gateway.offering import Offering
 from mcpproxy.gateway.offers import Offer
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
-from mcpproxy.gateway.transports.guard import ProcessGuard
-from mcpproxy.gateway.transports.web import WebClient
-from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.twin import Twin
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
+from mcpproxy.gateway.wishes import UPDATED, Wishes
 
 # No sleep is trusted for longer: the machine may have slept meanwhile.
 _LONGEST_SLEEP: Final = timedelta(seconds=30)
 _TELL_DROPPED_EVERY: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What all upstreams of a gateway share."""
-
-    tokens: TokenSource
-    clock: Clock
-    publisher: Publisher
-    log: UpstreamLog
-    limits: GatewayLimits
-    web: WebClient
-    guard: ProcessGuard
-
-
-class Observer(Protocol):
-    """Who keeps the upstreams. Both return at once."""
-
-    def listed(self, upstream: "LiveUpstream") -> None:
-        """What it offers is different now."""
-        ...
-
-    def notified(self, upstream: "LiveUpstream", method: str, message: Members) -> None:
-        """It said something that belongs to no call."""
-        ...
 
 
 class LiveUpstream:
@@ -105,7 +82,10 @@ class LiveUpstream:
             limits=means.limits,
             log=self._said.line,
         )
+        self._era = EraMemory(upstream, means.memory, means.clock, means.limits.era_remembered)
+        self._wishes = Wishes()
         self._session: Session | None = None
+        self._twin = Twin(self._site, self, self._wishes, self._retire)
         self._why: McpproxyError | None = None
         self._due = asyncio.Event()
         self._lost: asyncio.Future[Exception] | None = None
@@ -146,6 +126,7 @@ class LiveUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        await self._twin.close()
         self._said.tell()
         self._why = UpstreamUnavailable("it was stopped or restarted")
         self._attempt_over()
@@ -210,14 +191,14 @@ class LiveUpstream:
 
     async def subscribe(self, uri: str) -> Members:
         """The response to a wish to hear of changes of a resource. Raises as `request`."""
-        return await self.request(Call("resources/subscribe", {"uri": jsonrpc.raw(uri)}))
+        return await self._wishes.subscribe(uri, self.request)
 
     async def unsubscribe(self, uri: str) -> Members:
-        return await self.request(Call("resources/unsubscribe", {"uri": jsonrpc.raw(uri)}))
+        return await self._wishes.unsubscribe(uri, self.request)
 
     async def set_log_level(self, level: str) -> Members:
         """The response to a wish for log messages of this level and above."""
-        return await self.request(Call("logging/setLevel", {"level": jsonrpc.raw(level)}))
+        return await self._wishes.set_log_level(level, self.request)
 
     async def notify(self, method: str, params: Raw | None) -> None:
         """Pass a notification on, if there is a session to pass it on to."""
@@ -225,7 +206,9 @@ class LiveUpstream:
             await self._session.notify(method, params)
 
     async def _request(self, call: Call, deadline: asyncio.Timeout) -> Members:
-        session = self._session or await self._ready()
+        session, client = self._session, call.client
+        if session is None or (client is not None and client.era is not session.era):
+            session = await self._session_for(client)
         try:
             return await session.request(call, deadline)
         except (SessionForgotten, NotSent) as failure:
@@ -233,8 +216,15 @@ class LiveUpstream:
         except Unauthorized as failure:
             self.ended(session, failure)
             raise
-        session = await self._ready()
+        session = await self._session_for(client)
         return await session.request(call, deadline)
+
+    async def _session_for(self, client: Client | None) -> Session:
+        """A session of the client's own era if there is one, else the other. Raises as `_ready`."""
+        session = self._session or await self._ready()
+        if client is None or client.era is session.era:
+            return session
+        return await self._twin.session() or session
 
     async def _ready(self) -> Session:
         """The session, after the attempt that is due now. Raises why there is none."""
@@ -258,15 +248,7 @@ class LiveUpstream:
         raise self._unavailable(self._why)
 
     def _unavailable(self, why: McpproxyError | None) -> UpstreamUnavailable:
-        reason = why.message if why is not None else "still connecting"
-        step = why.next_step if why is not None else ""
-        if isinstance(why, Unauthorized | Forbidden) and why.challenge is not None:
-            step = f"log in with: mcpproxy auth login {self.name}"
-        return UpstreamUnavailable(
-            f"{self.name} is not available: {reason}",
-            retry_at=self.connection.retry_at,
-            next_step=step,
-        )
+        return unavailable(self.name, why, self.connection.retry_at)
 
     # --- the machine ----------------------------------------------------------------------
 
@@ -304,7 +286,7 @@ class LiveUpstream:
         self._lost = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(limits.connect_timeout.total_seconds()):
-                made = await connect(self._site, self)
+                made = await connect(self._site, self, self._era)
         except TimeoutError:
             raise self._silent(limits.connect_timeout) from None
         except McpproxyError:
@@ -330,9 +312,15 @@ class LiveUpstream:
         self.agreed = made.agreed
         self._log(f"connected over {made.transport}, protocol {made.agreed.version}")
         self._offering.connected(made.tools)
+        self._twin.begin(made.session, made.transport)
+        self._spawn(self._tell_wishes(made.session))
         now = self._means.clock.now()
         self._set(self._counted(Connection(ConnectionState.CONNECTED, since=now)))
         self._observer.listed(self)
+
+    async def _tell_wishes(self, session: Session) -> None:
+        for missed in await self._wishes.tell(session.request):
+            self._observer.notified(self, UPDATED, missed)
 
     def _failed(self, delay: timedelta) -> None:
         why, now = self._why, self._means.clock.now()
@@ -361,10 +349,15 @@ class LiveUpstream:
     # --- what the session says ------------------------------------------------------------
 
     def ended(self, session: Session, failure: Exception) -> None:
+        self._twin.ended(session)
         if session is self._session and self._lost is not None and not self._lost.done():
             self._session = None
-            self._spawn(session.retire(self._means.limits.call_timeout.total_seconds()))
+            self._retire(session)
+            self._twin.end()
             self._lost.set_result(failure)
+
+    def _retire(self, session: Session) -> None:
+        self._spawn(session.retire(self._means.limits.call_timeout.total_seconds()))
 
     def notified(self, method: str, message: Members) -> None:
         if not self._offering.heard(method):

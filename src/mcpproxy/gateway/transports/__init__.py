@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from mcpproxy.core.model import Transport, Upstream
-from mcpproxy.gateway.link import Opener
+from mcpproxy.gateway.link import ModernOpener, Opener
 from mcpproxy.gateway.transports.http import open_http
+from mcpproxy.gateway.transports.modern_http import open_modern_http
 from mcpproxy.gateway.transports.sse import open_sse
 from mcpproxy.gateway.transports.stdio import open_stdio
 
@@ -15,6 +16,13 @@ TRANSPORTS: Final[Mapping[Transport, Opener]] = {
     Transport.SSE: open_sse,
     Transport.STDIO: open_stdio,
 }
+
+MODERN: Final[Mapping[Transport, ModernOpener]] = {
+    Transport.HTTP: open_modern_http,
+    Transport.STREAMABLE_HTTP: open_modern_http,
+    Transport.STDIO: open_stdio,
+}
+"""Those that the stateless era has too."""
 
 
 def candidates(upstream: Upstream) -> tuple[Transport, ...]:

@@ -19,7 +19,7 @@ from typing import Final
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.failures import Broken, CommandFailed, LinkFailed, Misconfigured
-from mcpproxy.gateway.link import Inbox, Link, Site
+from mcpproxy.gateway.link import Inbox, Site
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import BYTES_A_SECOND, BYTES_AT_ONCE, Bucket
 from mcpproxy.gateway.transports import process
@@ -43,6 +43,8 @@ _VERDICT_SECONDS: Final = _DRAIN_SECONDS + 0.5
 class StdioLink:
     """One running child process."""
 
+    closing_cancels = False
+
     def __init__(self, site: Site, inbox: Inbox, child: Process) -> None:
         self._site = site
         self._inbox = inbox
@@ -59,7 +61,9 @@ class StdioLink:
         )
         self._watcher = asyncio.create_task(self._watch())
 
-    async def exchange(self, request_id: int, body: bytes) -> Members:
+    async def exchange(
+        self, request_id: int, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Members:
         future = self._pending.expect(request_id)
         try:
             await self.send(body)
@@ -205,7 +209,7 @@ def check_start(upstream: Upstream) -> None:
         raise Misconfigured(said, next_step="correct it in the configuration of this server")
 
 
-async def open_stdio(site: Site, inbox: Inbox) -> Link:
+async def open_stdio(site: Site, inbox: Inbox) -> StdioLink:
     check_start(site.upstream)
     env = environment(site.upstream)
     path = program(site.upstream, env)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.failures import OtherRevision
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -26,7 +27,7 @@ def read_discovery(answer: Members) -> Agreed | None:
     """What a modern server says of itself, in the shape of an answer to `initialize`; None when
     this is no modern server.
 
-    Raises ProtocolError when it is one with which we share no revision, or that refuses us.
+    Raises OtherRevision when it is one with which we share no revision, or that refuses us.
     """
     error = jsonrpc.error_of(answer)
     if error is not None:
@@ -40,7 +41,9 @@ def read_discovery(answer: Members) -> Agreed | None:
             return None
         agreed = Agreed(eras.LATEST_MODERN, _as_introduced(result))
         _ = agreed.capabilities
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ProtocolError) as unlike:
+        if isinstance(unlike, OtherRevision):
+            raise
         return None
     return agreed
 
@@ -60,12 +63,12 @@ def _check_refusal(error: jsonrpc.RpcError) -> None:
         if not set(supported) & set(eras.MODERN_VERSIONS):
             return
     if error.code in eras.MODERN_ERRORS:
-        raise ProtocolError(f"server/discover was refused: {error.message} ({error.code})")
+        raise OtherRevision(f"server/discover was refused: {error.message} ({error.code})")
 
 
 def _check_shared(supported: list[str]) -> None:
     if supported and not set(supported) & set(eras.ALL_VERSIONS):
-        raise ProtocolError(f"the server speaks only {', '.join(supported[:5])}: none that we know")
+        raise OtherRevision(f"the server speaks only {', '.join(supported[:5])}: none that we know")
 
 
 def _supported(error: jsonrpc.RpcError) -> list[str]:

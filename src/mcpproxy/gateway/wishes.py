@@ -1,0 +1,64 @@
+"""What clients want of an upstream beyond single calls: resources to hear of, a level of its log.
+
+Law: a wish outlives the connection it was first told on; it is told again on every new one.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mcpproxy.core.errors import McpproxyError
+from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
+
+UPDATED: Final = "notifications/resources/updated"
+
+Request = Callable[[Call], Awaitable[Members]]
+"""Sends a request to the upstream. Raises McpproxyError."""
+
+
+class Wishes:
+    """The wishes that one upstream has granted."""
+
+    def __init__(self) -> None:
+        self._uris: set[str] = set()
+        self._level: str | None = None
+
+    async def subscribe(self, uri: str, request: Request) -> Members:
+        """The upstream's response. Raises as `request`."""
+        response = await request(_subscribe(uri))
+        if "result" in response:
+            self._uris.add(uri)
+        return response
+
+    async def unsubscribe(self, uri: str, request: Request) -> Members:
+        self._uris.discard(uri)
+        return await request(Call("resources/unsubscribe", {"uri": jsonrpc.raw(uri)}))
+
+    async def set_log_level(self, level: str, request: Request) -> Members:
+        response = await request(_set_level(level))
+        if "result" in response:
+            self._level = level
+        return response
+
+    async def tell(self, request: Request) -> tuple[Members, ...]:
+        """Tell them all again; the notifications that somebody may have missed meanwhile."""
+        missed: list[Members] = []
+        try:
+            if self._level is not None:
+                await request(_set_level(self._level))
+            for uri in sorted(self._uris):
+                await request(_subscribe(uri))
+                said = jsonrpc.notification(UPDATED, jsonrpc.raw({"uri": uri}))
+                missed += jsonrpc.parse(said)
+        except McpproxyError:
+            pass  # the connection is gone again; the next one is told
+        return tuple(missed)
+
+
+def _subscribe(uri: str) -> Call:
+    return Call("resources/subscribe", {"uri": jsonrpc.raw(uri)})
+
+
+def _set_level(level: str) -> Call:
+    return Call("logging/setLevel", {"level": jsonrpc.raw(level)})
