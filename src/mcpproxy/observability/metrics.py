@@ -23,6 +23,7 @@ from mcpproxy.core.notices import (
     RefreshFailedNotice,
     RefreshSucceeded,
     ToolCalled,
+    ToolsRetrieved,
 )
 from mcpproxy.core.ports import CallLoad, Clock
 from mcpproxy.core.prediction import predicted_end
@@ -63,6 +64,7 @@ class Metrics:
         loads: Callable[[], Iterable[CallLoad]] = tuple,
     ) -> None:
         self._servers: set[str] = set()
+        self._call_series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         labels = ("server", "result")
         self._refreshes = Counter(
@@ -97,6 +99,13 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=self._registry,
         )
+        self._retrieved = Counter(
+            "mcpproxy_retrieve_tools_tokens",
+            "Tokens of answers of retrieve_tools, estimated as bytes / 4, and of the lists of all "
+            "tools that they stood for",
+            ("kind",),
+            registry=self._registry,
+        )
         self._registry.register(_Facts(clock, healths, grants, depths, self._label, self._begin))
         self._registry.register(_Loads(loads, self._label))
 
@@ -115,11 +124,22 @@ class Metrics:
                 reason = line.code if line.code in LOGIN_REASONS else "other"
                 self._logins.labels(self._label(server), reason).inc()
             case ToolCalled(server=server, outcome=outcome, duration=duration):
-                labels = (self._label(server), outcome if outcome in OUTCOMES else "error")
-                self._calls.labels(*labels).inc()
-                self._call_seconds.labels(*labels).observe(duration.total_seconds())
+                count, seconds = self._of_calls(server, outcome)
+                count.inc()
+                seconds.observe(duration.total_seconds())
             case _:
                 pass
+
+    def _of_calls(self, server: str, outcome: str) -> tuple[Counter, Histogram]:
+        """The two series of such calls. They are kept: looking them up costs more than counting."""
+        found = self._call_series.get((server, outcome))
+        if found is None:
+            label = self._label(server)
+            labels = (label, outcome if outcome in OUTCOMES else "error")
+            found = (self._calls.labels(*labels), self._call_seconds.labels(*labels))
+            if label == server and labels[1] == outcome:  # as many as there are series, no more
+                self._call_series[server, outcome] = found
+        return found
 
     def text(self) -> str:
         """The Prometheus text format, version 0.0.4."""
