@@ -11,6 +11,7 @@ import pytest
 
 from mcpproxy import __version__
 from mcpproxy.cli.program import COMMANDS, global_options
+from mcpproxy.core.approvals import Standing
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.model import Upstream
 from tests.cli.conftest import Program
@@ -258,7 +259,11 @@ def test_preflight_says_by_its_exit_code_whether_to_go_on(
         world.servers[name] = Upstream(name, url=f"https://{name}.example/mcp")
         world.connection_facts[name] = Connection(state, trouble=trouble)
     assert program.run("tools", "preflight", "good").code == 0
+    world.standings["good", "echo"] = Standing.OFFERED
+    world.standings["good", "new"] = Standing.HELD_NEW
     assert program.run("tools", "preflight", "good__echo").code == 0
+    assert program.run("tools", "preflight", "good:new").code == 11
+    assert "good:gone 12" in program.run("tools", "preflight", "good:gone").out
     assert program.run("tools", "preflight", "soon").code == 10
     assert program.run("tools", "preflight", "login", "soon").code == 11
     ran = program.run("tools", "preflight", "good", "login", "nobody", "-o", "json")

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from mcpproxy.cli.complete import servers
+
 
 class Command(click.Command):
     """A command that takes the global options."""
@@ -23,4 +25,4 @@ def define(
     return click.command(name, cls=kind, help=text, short_help=text.partition("\n")[0])
 
 
-NAME = click.argument("name", metavar="NAME")
+NAME = click.argument("name", metavar="NAME", shell_complete=servers)

@@ -16,6 +16,7 @@ _DONE = {
     "enable": "Enabled {server}.",
     "disable": "Disabled {server}.",
     "approve": "Approved {server}.",
+    "quarantine": "Quarantined {server}.",
     "restart": "Restarting {server}.",
     "logout": "Logged out of {server}.",
 }
@@ -26,7 +27,7 @@ def add(options: Globals, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     try:
         done: dict[str, Any] = options.client().post("/api/v1/servers", {"name": name, **entry})
     except DaemonAbsent:
-        file = _file(options)
+        file = config_file(options)
         file.prepare()
         file.add_server(name, entry)
         done = {"server": name, "action": "add"}
@@ -34,7 +35,7 @@ def add(options: Globals, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def edit(options: Globals, name: str, action: str) -> dict[str, Any]:
-    """remove, enable, disable or approve."""
+    """remove, enable, disable, approve or quarantine."""
     path = f"/api/v1/servers/{segment(name)}"
     try:
         if action == "remove":
@@ -42,12 +43,13 @@ def edit(options: Globals, name: str, action: str) -> dict[str, Any]:
         else:
             done = options.client().post(f"{path}/{action}")
     except DaemonAbsent:
-        file = _file(options)
+        file = config_file(options)
         changes = {
             "remove": file.remove_server,
             "enable": file.enable,
             "disable": file.disable,
             "approve": file.approve,
+            "quarantine": file.quarantine,
         }
         changes[action](name)
         done = {"server": name, "action": action}
@@ -64,7 +66,8 @@ def report(options: Globals, done: dict[str, Any]) -> None:
         click.echo(escape_unsafe(done["note"]))
 
 
-def _file(options: Globals) -> Any:
+def config_file(options: Globals) -> Any:
+    """The file, for changes when no daemon makes them."""
     from mcpproxy.config.edit import ConfigFile
 
     note("(no daemon runs; the configuration file is changed)")

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "upstream enable": "upstream_enable",
     "upstream disable": "upstream_disable",
     "upstream approve": "upstream_approve",
+    "upstream quarantine": "upstream_quarantine",
     "upstream restart": "upstream_restart",
     "upstream logs": "upstream_logs",
     "upstream inspect": "upstream_inspect",
@@ -34,8 +35,13 @@ COMMANDS: Final = {
     "tools list": "tools_list",
     "tools search": "tools_search",
     "tools call": "tools_call",
-    "tools approve": "upstream_approve",
+    "tools enable": "tools_enable",
+    "tools disable": "tools_disable",
+    "tools approve": "tools_approve",
     "tools preflight": "tools_preflight",
+    "activity list": "activity_list",
+    "activity watch": "activity_watch",
+    "activity export": "activity_export",
     "demo": "demo",
     "completion": "completion",
     "version": "version",
@@ -44,6 +50,7 @@ GROUPS: Final = {
     "auth": "Log in to servers, and see how the logins are.",
     "upstream": "Manage the MCP servers behind the proxy.",
     "tools": "Find, call and check the tools of all servers.",
+    "activity": "See who called what, and what came of it.",
 }
 INTERRUPTED: Final = 130
 

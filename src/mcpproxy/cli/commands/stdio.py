@@ -10,8 +10,10 @@ import sys
 import click
 
 from mcpproxy.cli.command import define
+from mcpproxy.cli.complete import profiles
 from mcpproxy.cli.context import Globals, find_globals
 from mcpproxy.config.listen import read_listen
+from mcpproxy.core.errors import UsageError
 from mcpproxy.gateway.bridge import Bridge
 from mcpproxy.gateway.local_http import Daemon
 from mcpproxy.storage.ownership import find_daemon
@@ -19,10 +21,15 @@ from mcpproxy.storage.ownership import find_daemon
 
 @define("stdio", "Bridge stdin and stdout to the daemon, for MCP clients that start a program.")
 @click.option("--server", metavar="NAME", help="Only this server, its names unchanged.")
+@click.option(
+    "--profile", metavar="NAME", shell_complete=profiles, help="Only this profile's servers."
+)
 @click.option("--start", is_flag=True, help="Start the daemon when none runs.")
-def command(server: str | None, start: bool) -> None:
+def command(server: str | None, profile: str | None, start: bool) -> None:
     options = find_globals()
-    path = f"/mcp/s/{server}" if server else "/mcp"
+    if server and profile:
+        raise UsageError("--server and --profile exclude each other.", next_step="Leave one out.")
+    path = f"/mcp/p/{profile}" if profile else f"/mcp/s/{server}" if server else "/mcp"
     if start and find_daemon(options.reach().location.data_dir) is None:
         _start_daemon(options)
     bridge = Bridge(lambda: _find(options, path), sys.stdin.buffer, sys.stdout.buffer)

@@ -20,7 +20,7 @@ from mcpproxy.core.errors import (
 )
 from mcpproxy.core.health import Health
 from mcpproxy.web.parts import WebParts
-from mcpproxy.web.rest.endpoint import Call, NoQuery, post
+from mcpproxy.web.rest.endpoint import Call, NoBody, NoQuery, get, post
 
 READY: Final = 0
 NOT_YET: Final = NotReady.exit_code
@@ -69,6 +69,22 @@ class Verdicts(msgspec.Struct, frozen=True):
 
     exit_code: int
     verdicts: list[Verdict]
+
+
+class ProfileItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A named subset; None where it does not narrow anything."""
+
+    name: str
+    path: str
+    servers: list[str] | None
+    allow: list[str] | None
+    deny: list[str]
+    max_tier: str | None
+    routing_mode: str | None
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    profiles: list[ProfileItem]
 
 
 async def _preflight(call: Call[Preflight, NoQuery]) -> Verdicts:
@@ -147,6 +163,24 @@ def _named_by(profile: Profile, parts: WebParts) -> Iterator[str]:
     yield from (pattern for pattern in profile.allow or () if "*" not in pattern)
 
 
+async def _profiles(call: Call[NoBody, NoQuery]) -> Profiles:
+    found = call.parts.control().profiles
+    return Profiles([_profile_item(found[name]) for name in sorted(found)])
+
+
+def _profile_item(profile: Profile) -> ProfileItem:
+    return ProfileItem(
+        name=profile.name,
+        path=f"/mcp/p/{profile.name}",
+        servers=None if profile.servers is None else sorted(profile.servers),
+        allow=None if profile.allow is None else list(profile.allow),
+        deny=list(profile.deny),
+        max_tier=profile.max_tier and profile.max_tier.value,
+        routing_mode=profile.routing_mode,
+    )
+
+
 ENDPOINTS: Final = (
+    get("/api/v1/profiles", "The profiles, each with its endpoint", _profiles, Profiles, NoQuery),
     post("/api/v1/preflight", "May a script go ahead?", _preflight, Verdicts, Preflight),
 )
