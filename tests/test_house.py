@@ -35,6 +35,7 @@ MAY_REVEAL: Final[Mapping[str, str]] = {
     "cli/commands/serve.py": "the API key, for the terminal of the person who starts it",
     "cli/offline.py": "the database's URL may hold a password",
     "app.py": "the database's URL may hold a password",
+    "rooms.py": "the API key, from which the key is made that signs session ids",
 }
 """Who looks into a Secret, and what for. Everybody else has no reason to."""
 

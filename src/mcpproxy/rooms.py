@@ -3,6 +3,7 @@
 Law: here rooms of one floor meet, and nowhere else; nothing is begun here.
 """
 
+import hmac
 import os
 import secrets
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Final
 from mcpproxy.config.settings import Settings
 from mcpproxy.core.health import Health
 from mcpproxy.core.ledger import login_line
-from mcpproxy.core.model import Grant
+from mcpproxy.core.model import Grant, Secret
 from mcpproxy.core.notices import LedgerWritten
-from mcpproxy.core.ports import Clock
+from mcpproxy.core.ports import Clock, LoginDesk
 from mcpproxy.custody.journal import Journal
 from mcpproxy.custody.login import LoginTools, PendingLogins
 from mcpproxy.custody.machine_login import MachineLogins, MachineTools
@@ -77,7 +78,7 @@ def introduce(ground: Ground) -> Rooms:
     provider = TokenEndpoint(sender, clock)
     manager = _manager(ground, sender, provider)
     adopt = _adopt_and_tell(manager, bus)
-    gateway = _gateway(ground, manager, lambda server: monitor.health(server))
+    gateway = _gateway(ground, manager, lambda server: monitor.health(server), lambda: logins)
     conversation = Conversation(sender, vault.store, clock)
     machine = MachineLogins(
         MachineTools(
@@ -127,7 +128,17 @@ def introduce(ground: Ground) -> Rooms:
     return Rooms(vault, sender, manager, gateway, logins, machine, monitor, logouts)
 
 
-def _gateway(ground: Ground, manager: RefreshManager, health: Callable[[str], Health]) -> Gateway:
+def _session_key(api_key: Secret) -> bytes:
+    """What signs the ids of client sessions: the same for every run and replica with this key."""
+    return hmac.digest(api_key.reveal().encode(), b"mcpproxy client sessions", "sha256")
+
+
+def _gateway(
+    ground: Ground,
+    manager: RefreshManager,
+    health: Callable[[str], Health],
+    desk: Callable[[], LoginDesk],
+) -> Gateway:
     settings = ground.settings
     out = settings.outbound
     return Gateway(
@@ -144,6 +155,8 @@ def _gateway(ground: Ground, manager: RefreshManager, health: Callable[[str], He
         control=settings.control,
         approvals=ground.vault.approvals,
         memory=ground.vault.store,
+        session_key=_session_key(settings.api_key),
+        desk=desk,
     )
 
 

@@ -25,6 +25,7 @@ from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
+from mcpproxy.gateway.login_prompt import LoginPrompts, needs_login
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call
@@ -48,7 +49,13 @@ class Dispatch:
     """Carries tool calls to upstreams."""
 
     def __init__(
-        self, pool: Pool, catalog: Catalog, gates: Gates, clock: Clock, publisher: Publisher
+        self,
+        pool: Pool,
+        catalog: Catalog,
+        gates: Gates,
+        clock: Clock,
+        publisher: Publisher,
+        logins: LoginPrompts,
     ) -> None:
         self._pool = pool
         self._catalog = catalog
@@ -56,6 +63,7 @@ class Dispatch:
         self._clock = clock
         self._publisher = publisher
         self.mentions = Mentions()
+        self.logins = logins
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
         """Whether this tool exists for this caller."""
@@ -128,7 +136,21 @@ class Dispatch:
         try:
             return await self.send(live, tool, ask, params)
         except McpproxyError as error:
-            return tool_error(error, live.name)
+            if not needs_login(error):
+                return tool_error(error, live.name)
+            return await self._after_login(live.name, error, ask, tool, params)
+
+    async def _after_login(
+        self, server: str, error: McpproxyError, ask: Ask, tool: str, params: Members
+    ) -> Members:
+        """The call again once the person has logged in; else the error, and where they can."""
+        try:
+            if await self.logins.logged_in(server, ask):
+                await self._pool.settled()
+                return await self.send(self._pool.get(server), tool, ask, params)
+        except McpproxyError as later:
+            return tool_error(later, server)
+        return tool_error(error, server, await self.logins.link(server, ask))
 
     async def send(
         self,
@@ -209,8 +231,10 @@ def unknown_tool(name: str) -> Members:
     return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"Unknown tool: {name}")
 
 
-def words_for(error: McpproxyError, server: str) -> str:
-    """What went wrong and what happens next, for the person or agent behind a call."""
+def words_for(error: McpproxyError, server: str, link: str = "") -> str:
+    """What went wrong and what happens next, for the person or agent behind a call; `link` is
+    where they can log in.
+    """
     parts = [error.message]
     if isinstance(error, RefreshPending | UpstreamUnavailable) and error.retry_at is not None:
         parts.append(f"The next try is at {rfc3339(error.retry_at)}")
@@ -220,15 +244,17 @@ def words_for(error: McpproxyError, server: str) -> str:
         parts.append(f"Log in with: mcpproxy auth login {server}")
     elif isinstance(error, TokenUnavailable):
         parts.append("It is retried by itself; call again later")
+    if link:
+        parts.append(f"Or log in at {link} ")
     return ". ".join(part.rstrip(".") for part in parts) + "."
 
 
-def tool_error(error: McpproxyError, server: str) -> Members:
+def tool_error(error: McpproxyError, server: str, link: str = "") -> Members:
     """Trouble as the result of a tool, so that the model behind the client reads it."""
     return jsonrpc.result(
         jsonrpc.encode(
             {
-                "content": [{"type": "text", "text": words_for(error, server)}],
+                "content": [{"type": "text", "text": words_for(error, server, link)}],
                 "isError": True,
                 "_meta": {"mcpproxy/error": _facts(error, server)},
             }

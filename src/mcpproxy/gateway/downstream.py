@@ -4,43 +4,31 @@ Law: it ends when we go, at once and in order, so that nobody waits for us.
 """
 
 import secrets
-from dataclasses import dataclass, field
 
 from mcpproxy.core.ports import Clock
+from mcpproxy.gateway.eras import Memory
 from mcpproxy.gateway.hub import Hub
 from mcpproxy.gateway.legacy import LegacyExchange
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.listen import Listens
 from mcpproxy.gateway.modern import ModernExchange
 from mcpproxy.gateway.parking import ParkingLot
-from mcpproxy.gateway.session_book import NoPages, Pages, SessionBook
+from mcpproxy.gateway.session_book import SessionBook
 from mcpproxy.gateway.sessions import ClientSessions
-from mcpproxy.gateway.tickets import SigningKey, Tickets
-
-
-def _own_key() -> SigningKey:
-    key = secrets.token_bytes(32)
-    return lambda: key
-
-
-@dataclass(frozen=True, slots=True)
-class SessionMeans:
-    """What lets sessions outlive us: the key that signs their ids, and where their book is kept.
-
-    Without any, they end with us.
-    """
-
-    key: SigningKey = field(default_factory=_own_key)
-    pages: Pages = field(default_factory=NoPages)
+from mcpproxy.gateway.tickets import Tickets
 
 
 class Downstream:
     """What the endpoint needs besides places."""
 
-    def __init__(self, clock: Clock, limits: GatewayLimits, hub: Hub, means: SessionMeans) -> None:
+    def __init__(
+        self, clock: Clock, limits: GatewayLimits, hub: Hub, memory: Memory, key: bytes | None
+    ) -> None:
+        """`key` signs the ids of sessions. Without one they end with us."""
         self.limits = limits
-        book = SessionBook(means.pages, clock, limits.session_idle)
-        self.sessions = ClientSessions(clock, limits, hub, Tickets(means.key), book)
+        tickets = Tickets(key or secrets.token_bytes(32))
+        book = SessionBook(memory, clock, limits.session_idle)
+        self.sessions = ClientSessions(clock, limits, hub, tickets, book)
         self.listens = Listens(hub, limits)
         self.lot = ParkingLot(limits)
 

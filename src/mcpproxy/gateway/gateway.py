@@ -21,7 +21,7 @@ from mcpproxy.gateway.catalog import Entry, Stock
 from mcpproxy.gateway.changes import Changes
 from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
-from mcpproxy.gateway.downstream import Downstream, SessionMeans
+from mcpproxy.gateway.downstream import Downstream
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
 from mcpproxy.gateway.eras import Forgetful, Memory
 from mcpproxy.gateway.faces import Single
@@ -31,6 +31,7 @@ from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
+from mcpproxy.gateway.login_prompt import FindDesk, LoginPrompts
 from mcpproxy.gateway.means import Means
 from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
@@ -76,10 +77,12 @@ class Gateway:
         control: Control | None = None,
         approvals: ApprovalStore | None = None,
         memory: Memory | None = None,
-        sessions: SessionMeans | None = None,
+        session_key: bytes | None = None,
+        desk: FindDesk = lambda: None,
     ) -> None:
         """Without a store of approvals every start sees each definition for the first time; without
-        a memory it asks every upstream what it speaks; without means for sessions they end with it.
+        a memory it asks every upstream what it speaks, and without a `session_key` the sessions of
+        clients end with it. `desk` is where logins are begun.
         """
         control = control or Control()
         self._limits = limits
@@ -89,14 +92,15 @@ class Gateway:
         self._catalog = self._stock.tools
         self._index = ToolIndex()
         self._hub = Hub(self._may_reach)
-        self._down = Downstream(clock, limits, self._hub, sessions or SessionMeans())
         kept = Forgetful() if memory is None else memory
+        self._down = Downstream(clock, limits, self._hub, kept, session_key)
         means = Means(tokens, clock, publisher, log, limits, self._web, self._guard, kept)
         self._approvals = Approvals(approvals or NoStore())
         admission = Admission(self._approvals, clock, control)
         gates = Gates(control)
         self._pool = Pool(means, self._stock, self, admission)
-        self._dispatch = Dispatch(self._pool, self._catalog, gates, clock, publisher)
+        logins = LoginPrompts(desk, clock, limits)
+        self._dispatch = Dispatch(self._pool, self._catalog, gates, clock, publisher, logins)
         self.governor = Governor(
             control, admission, gates, self._pool, self._catalog, self._hub, publisher
         )

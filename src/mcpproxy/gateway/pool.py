@@ -89,6 +89,12 @@ class Pool:
                         self._live[name].start()
             await asyncio.gather(*(self._succeed(live) for live in gone.values()))
 
+    async def settled(self) -> None:
+        """Once whatever is being restarted now has been."""
+        await asyncio.sleep(0)  # who restarts it may have been told in this very moment
+        async with self._changing:
+            return
+
     async def restart(self, server: str) -> None:
         """Stop and start one upstream. Raises as `get`."""
         async with self._changing:

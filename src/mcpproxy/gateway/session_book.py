@@ -8,35 +8,20 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.core.ports import Clock
+from mcpproxy.gateway.eras import Memory
 
 # What is written is as old as this at most: nothing beside an idle limit of hours.
 _EVERY: Final = timedelta(minutes=10)
 # Ends that come together are written once.
 _TOGETHER: Final = timedelta(seconds=1)
 _MOST: Final = 5000
-
-
-class Pages(Protocol):
-    """Where the book is kept. Both may raise StoreError."""
-
-    async def read(self) -> str | None: ...
-
-    async def write(self, text: str) -> None: ...
-
-
-class NoPages:
-    """Nowhere: sessions know only of this run."""
-
-    async def read(self) -> str | None:
-        return None
-
-    async def write(self, text: str) -> None: ...
+_NAME: Final = "client_sessions"
 
 
 class Used(msgspec.Struct, frozen=True, array_like=True):
@@ -54,13 +39,14 @@ class _Book(msgspec.Struct):
 class SessionBook:
     """By the digests of session ids. `in_use` are the sessions of now."""
 
-    def __init__(self, pages: Pages, clock: Clock, idle: timedelta) -> None:
-        self._pages = pages
+    def __init__(self, memory: Memory, clock: Clock, idle: timedelta) -> None:
+        self._memory = memory
         self._clock = clock
         self._idle = idle
         self._book = _Book()
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._written = ""
 
     async def ready(self) -> None:
         """Once what the last run wrote has been read."""
@@ -96,14 +82,17 @@ class SessionBook:
         """Put down what is known now, beside what other runs of us have written meanwhile."""
         await self.ready()
         with contextlib.suppress(McpproxyError):
-            self._merge(await self._pages.read())
+            self._merge(await self._memory.get_setting(_NAME))
             self._book.used.update(in_use)
             self._forget_old()
-            await self._pages.write(msgspec.json.encode(self._book).decode())
+            text = msgspec.json.encode(self._book).decode()
+            if text != self._written:
+                await self._memory.set_setting(_NAME, text)
+                self._written = text
 
     async def _read(self) -> None:
         with contextlib.suppress(McpproxyError):
-            self._merge(await self._pages.read())
+            self._merge(await self._memory.get_setting(_NAME))
 
     def _merge(self, text: str | None) -> None:
         if not text:

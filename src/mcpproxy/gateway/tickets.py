@@ -9,14 +9,10 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Raw
-
-SigningKey = Callable[[], bytes]
-"""The key of the signatures now. When it changes, sessions live on, but not past a restart."""
 
 _PREFIX: Final = "s1."
 # A longer id would be too much for some HTTP servers and clients; such a session ends with us.
@@ -40,9 +36,9 @@ _decode: Final = msgspec.json.Decoder(Ticket).decode
 
 
 class Tickets:
-    """Issues and reads session ids."""
+    """Issues and reads session ids, with one key for every run and replica of us."""
 
-    def __init__(self, key: SigningKey) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
 
     def issue(self, ticket: Ticket) -> str:
@@ -64,7 +60,7 @@ class Tickets:
             return None
 
     def _signature(self, body: str) -> str:
-        return _base64(hmac.digest(self._key(), body.encode("latin-1", "replace"), hashlib.sha256))
+        return _base64(hmac.digest(self._key, body.encode("latin-1", "replace"), hashlib.sha256))
 
 
 def digest(session_id: str) -> str:
