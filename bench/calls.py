@@ -1,104 +1,136 @@
-"""tools/call, straight to a server and through the proxy, in turns, from one client process."""
+"""tools/call to many targets in turns, so that a slow moment of the machine meets them all.
 
-import asyncio
+Law: every figure is a ratio of the same round, told as the median over the rounds with the
+quartiles beside it. Absolute times are shown for orientation only.
+"""
+
+import json
+import os
 import statistics
-import time
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-import aiohttp
+from bench.targets import Target, Wire
 
-ROUNDS = 5
-CALLS = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to call `tool`; `headers` carry the key."""
-
-    name: str
-    url: str
-    tool: str
-    headers: Mapping[str, str]
+_TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one endpoint at one concurrency: medians over the rounds."""
+class Sample:
+    """One target in one round. `cpu_ms` is the proxy's own work for one call."""
 
     p50_ms: float
+    p99_ms: float
     per_second: float
+    cpu_ms: float
+    busy: float
 
 
-async def measure(endpoints: list[Endpoint], connections: int) -> dict[str, Figures]:
-    """Rounds go round the endpoints, so that a slow moment of the machine meets them all."""
-    latencies: dict[str, list[float]] = {endpoint.name: [] for endpoint in endpoints}
-    rates: dict[str, list[float]] = {endpoint.name: [] for endpoint in endpoints}
-    connector = aiohttp.TCPConnector(limit=connections)
-    async with aiohttp.ClientSession(connector=connector) as http:
-        sessions = {endpoint.name: await _initialize(http, endpoint) for endpoint in endpoints}
-        for _ in range(ROUNDS):
-            for endpoint in endpoints:
-                began = time.perf_counter()
-                took = await _round(http, endpoint, sessions[endpoint.name], connections)
-                rates[endpoint.name].append(CALLS / (time.perf_counter() - began))
-                latencies[endpoint.name].append(statistics.median(took) * 1000)
-    return {
-        endpoint.name: Figures(
-            statistics.median(latencies[endpoint.name]), statistics.median(rates[endpoint.name])
+Samples = dict[str, list[Sample]]
+"""By the target's name, a sample for every round."""
+
+
+class Load:
+    """The load generator's process."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for endpoint in endpoints
-    }
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def run(self, job: dict[str, Any], connections: int, seconds: float) -> dict[str, float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = json.dumps({**job, "connections": connections, "seconds": seconds})
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the load generator ended"
+        found: dict[str, float] = json.loads(answer)
+        return found
 
 
-async def _initialize(http: aiohttp.ClientSession, endpoint: Endpoint) -> Mapping[str, str]:
-    headers = {**endpoint.headers, "accept": "application/json, text/event-stream"}
-    params = {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "bench", "version": "1"},
-    }
-    body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-    async with http.post(endpoint.url, json=body, headers=headers) as answer:
-        answer.raise_for_status()
-        await answer.read()
-        session = answer.headers.get("mcp-session-id")
-    if session:
-        headers["mcp-session-id"] = session
-    headers["mcp-protocol-version"] = "2025-11-25"
-    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    async with http.post(endpoint.url, json=note, headers=headers) as answer:
-        await answer.read()
-    return headers
+def measure(
+    targets: Sequence[Target], wire: Wire, connections: int, rounds: int, seconds: float
+) -> Samples:
+    """Rounds round the targets; the first one only warms them up."""
+    samples: Samples = {target.name: [] for target in targets}
+    jobs = {target.name: target.job(wire) for target in targets}
+    with Load() as load:
+        for number in range(rounds + 1):
+            for target in targets:
+                sample = _sample(load, target, jobs[target.name], connections, seconds)
+                if number:
+                    samples[target.name].append(sample)
+    return samples
 
 
-async def _round(
-    http: aiohttp.ClientSession, endpoint: Endpoint, headers: Mapping[str, str], connections: int
-) -> list[float]:
-    took: list[float] = []
-    left = iter(range(CALLS))
-
-    async def caller() -> None:
-        for number in left:
-            began = time.perf_counter()
-            await _call(http, endpoint, headers, number)
-            took.append(time.perf_counter() - began)
-
-    await asyncio.gather(*(caller() for _ in range(connections)))
-    return took
+def _sample(
+    load: Load, target: Target, job: dict[str, Any], connections: int, seconds: float
+) -> Sample:
+    before = _cpu_ms(target.pids)
+    found = load.run(job, connections, seconds)
+    return Sample(
+        p50_ms=found["p50_ms"],
+        p99_ms=found["p99_ms"],
+        per_second=found["per_second"],
+        cpu_ms=(_cpu_ms(target.pids) - before) / found["calls"],
+        busy=found["busy"],
+    )
 
 
-async def _call(
-    http: aiohttp.ClientSession, endpoint: Endpoint, headers: Mapping[str, str], number: int
-) -> None:
-    body: dict[str, Any] = {
-        "jsonrpc": "2.0",
-        "id": number,
-        "method": "tools/call",
-        "params": {"name": endpoint.tool, "arguments": {"text": "hello"}},
-    }
-    async with http.post(endpoint.url, json=body, headers=headers) as answer:
-        content = await answer.read()
-        if answer.status != 200 or b"hello" not in content:
-            raise AssertionError(f"{endpoint.name} answered {answer.status}: {content[:200]!r}")
+def _cpu_ms(pids: Iterable[int]) -> float:
+    """What these processes have used; 10 ms are the finest that every Linux tells."""
+    total = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total * _TICK_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median and its quartiles."""
+
+    low: float
+    median: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:6.2f} ({self.low:.2f}..{self.high:.2f})"
+
+
+def ratios(samples: Samples, name: str, base: str, figure: str) -> Spread:
+    """Of `figure` (a field of Sample) to that of `base` in the same rounds."""
+    pairs = zip(samples[name], samples[base], strict=True)
+    return spread([getattr(one, figure) / getattr(other, figure) for one, other in pairs])
+
+
+def spread(values: Sequence[float]) -> Spread:
+    if len(values) < 2:
+        return Spread(values[0], values[0], values[0])
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(low, middle, high)
+
+
+def median(samples: Samples, name: str, figure: str) -> float:
+    found: list[float] = [getattr(sample, figure) for sample in samples[name]]
+    return statistics.median(found)
