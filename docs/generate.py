@@ -32,6 +32,8 @@ READ_AS: Final = {
     "init_timeout": ".connect_timeout",
     "logging.enable_console": ".enable_console",
     "logging.max_age": ".max_age_days",
+    "tools_limit": ".tools_limit",
+    "tool_response_limit": ".response_limit",
     "trusted_hosts": ".trusted_hosts",
 }
 """Settings by their key in the file, and how the code that obeys them reads them."""
@@ -56,7 +58,8 @@ def configuration() -> str:
             "  `disabled` is the opposite of `enabled`.",
             "- Edits take effect within two seconds, a new `api_key` too. `data_dir`, `listen`,",
             "  `database_url`, `key_source`, `logging`, `oauth_refresh`, `outbound`,",
-            "  `routing_mode`, `call_tool_timeout` and `init_timeout` are read at the start only;",
+            "  `routing_mode`, `call_tool_timeout`, `init_timeout`, `tools_limit` and",
+            "  `tool_response_limit` are read at the start only;",
             "  the log says when a restart is needed.",
             *_idle(),
             "",

@@ -19,7 +19,13 @@ from mcpproxy.core.model import (
     TokenSet,
     Verdict,
 )
-from mcpproxy.core.notices import LedgerWritten, Notice, RefreshSucceeded, ToolCalled
+from mcpproxy.core.notices import (
+    LedgerWritten,
+    Notice,
+    RefreshSucceeded,
+    ToolCalled,
+    ToolsRetrieved,
+)
 from mcpproxy.core.ports import CallLoad
 from mcpproxy.observability.metrics import Metrics
 
@@ -100,6 +106,7 @@ def _sample_metrics() -> Metrics:
         RefreshSucceeded("github", "attempt", 2, took, None),
         LedgerWritten("github", ended),
         ToolCalled("github", "search", "ok", took),
+        ToolsRetrieved(1, 60, 9000),
     )
     for notice in fed:
         made.hear(notice)

@@ -149,7 +149,10 @@ def _gateway(
         health=health,
         routing_mode=settings.routing_mode.value,
         limits=GatewayLimits(
-            call_timeout=settings.call_timeout, connect_timeout=settings.connect_timeout
+            call_timeout=settings.call_timeout,
+            connect_timeout=settings.connect_timeout,
+            tools_limit=settings.tools_limit,
+            response_limit=settings.response_limit,
         ),
         outbound=Outbound(out.proxy, out.no_proxy, out.ca_file),
         control=settings.control,

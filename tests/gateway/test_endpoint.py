@@ -177,6 +177,7 @@ async def test_tools_are_found_described_and_called_in_retrieve_mode(mode: str) 
                 "call_tool_read",
                 "call_tool_write",
                 "call_tool_destructive",
+                "read_cache",
                 "upstream_servers",
             }
             found = text(await client.call_tool("retrieve_tools", {"query": "add numbers"}))

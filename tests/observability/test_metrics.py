@@ -21,6 +21,7 @@ from mcpproxy.core.notices import (
     RefreshFailedNotice,
     RefreshSucceeded,
     ToolCalled,
+    ToolsRetrieved,
 )
 from mcpproxy.observability import metrics as module
 from mcpproxy.observability.metrics import LOGIN_REASONS, Metrics, refresh_result
@@ -77,6 +78,7 @@ def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metric
     metrics.hear(RefreshSucceeded("github-mcp", "a", 2, SECOND, None))
     metrics.hear(ended("github-mcp"))
     metrics.hear(ToolCalled("github-mcp", "echo", "ok", SECOND))
+    metrics.hear(ToolsRetrieved(3, 100, 9000))
     learned = Learned(ends_at=world.clock.now() + timedelta(days=1))
     world.grant_facts["github-mcp"] = replace(world.grant_facts["github-mcp"], learned=learned)
     world.clock.advance(timedelta(minutes=10))
@@ -87,6 +89,7 @@ def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metric
         "mcpproxy_oauth_logins",
         "mcpproxy_tool_calls",
         "mcpproxy_tool_call_duration_seconds",
+        "mcpproxy_retrieve_tools_tokens",
         "mcpproxy_uptime_seconds",
         "mcpproxy_servers",
         "mcpproxy_servers_health",

@@ -238,7 +238,7 @@ class World:
             if server in (None, name)
         ]
 
-    def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
+    async def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
         return [(entry, 1.0) for entry in self.tools() if query in entry.description][:limit]
 
     async def call_tool(

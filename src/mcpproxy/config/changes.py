@@ -15,6 +15,8 @@ AT_START_ONLY = (
     "routing_mode",
     "call_timeout",
     "connect_timeout",
+    "tools_limit",
+    "response_limit",
 )
 """Settings that are read once; the others take effect as they change."""
 

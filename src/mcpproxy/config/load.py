@@ -136,6 +136,8 @@ def _settings(
         ),
         call_timeout=model.call_tool_timeout,
         connect_timeout=model.init_timeout,
+        tools_limit=model.tools_limit,
+        response_limit=model.tool_response_limit,
         control=control(model),
         activity=ActivitySettings(
             enabled=model.activity_enabled,

@@ -250,6 +250,15 @@ class FileModel(Model):
     routing_mode: Literal["direct", "retrieve_tools"] = Field(
         default="retrieve_tools", description="How /mcp shows the tools"
     )
+    tools_limit: Count = Field(
+        default=10, description="Tools in an answer of retrieve_tools, unless it asks for another"
+    )
+    tool_response_limit: int = Field(
+        default=20_000,
+        ge=0,
+        description="Characters of a result in mode retrieve_tools, before the rest is kept for "
+        "read_cache; `0`: any number",
+    )
     database_url: str | None = Field(
         default=None, description="Where logins are stored; default embedded"
     )
@@ -317,7 +326,7 @@ KNOWN_WITHOUT_EFFECT: Final[dict[type[Model], re.Pattern[str]]] = {
         r"|disable_management|docker_.*|enable_.*|environment|features|health_check_interval"
         r"|http_.*|intent_declaration|oauth_expiry_warning_hours|observability"
         r"|read_only_mode|registries|sensitive_data_detection|telemetry|tls"
-        r"|tokenizer|tool_.*|tools_limit|top_k|tray_.*"
+        r"|tokenizer|tool_.*|top_k|tray_.*"
     ),
     ServerModel: re.compile(
         r"created|updated|.*_tools|expose_prompts|health_check_interval|init_timeout|isolation"

@@ -95,6 +95,8 @@ class Settings:
     outbound: OutboundSettings = OutboundSettings()
     call_timeout: timedelta = timedelta(minutes=2)
     connect_timeout: timedelta = timedelta(seconds=30)
+    tools_limit: int = 10
+    response_limit: int = 20_000
     control: Control = field(default_factory=Control)
     activity: ActivitySettings = ActivitySettings()
     trusted_hosts: tuple[str, ...] = ()

@@ -153,6 +153,18 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsRetrieved:
+    """Somebody searched for tools. About how many tokens the answer was, and how many a list of
+    all their tools would have been.
+    """
+
+    NAME: ClassVar[str] = "tools.retrieved"
+    found: int
+    tokens: int
+    all_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The machine slept, its network changed, or its clock was set; `reason` says which."""
 
@@ -190,6 +202,7 @@ Notice = (
     | LoginLost
     | LedgerWritten
     | ToolCalled
+    | ToolsRetrieved
     | Woke
     | ConfigReloaded
     | StoreTroubled

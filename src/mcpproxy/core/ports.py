@@ -300,7 +300,8 @@ class UpstreamControl(Protocol):
 
     def tools(self, server: str | None = None) -> Sequence[ToolEntry]: ...
 
-    def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]: ...
+    async def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
+        """Tools with their scores, best first."""
 
     async def call_tool(
         self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""

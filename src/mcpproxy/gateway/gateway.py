@@ -29,11 +29,14 @@ from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.governor import Governor
 from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.items import Kind
+from mcpproxy.gateway.kept import KeptResults
 from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.login_prompt import FindDesk, LoginPrompts
 from mcpproxy.gateway.means import Means
 from mcpproxy.gateway.modes.direct import DirectMode
+from mcpproxy.gateway.modes.finder import Finder
+from mcpproxy.gateway.modes.results import Results
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
 from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
@@ -104,8 +107,10 @@ class Gateway:
         self.governor = Governor(
             control, admission, gates, self._pool, self._catalog, self._hub, publisher
         )
-        self._retrieve = RetrieveMode(
-            self._catalog, self._index, self._dispatch, self._pool, health
+        self._kept = KeptResults(clock, limits)
+        self._finder = Finder(self._catalog, self._index, self._dispatch, publisher, limits)
+        retrieve = RetrieveMode(
+            self._finder, self._dispatch, self._pool, Results(self._kept, limits), health
         )
         self._changes = Changes(self._hub, limits)
         self._subscriptions = Subscriptions(self._pool.find, limits)
@@ -115,7 +120,7 @@ class Gateway:
         gathered = Gathered(self._pool, self._stock, self._dispatch.mentions, self._subscriptions)
         holdings = Holdings(self._pool, self._stock, gathered, self._levels)
         direct = Aggregate(DirectMode(self._catalog, self._dispatch), holdings)
-        search = Aggregate(self._retrieve, holdings)
+        search = Aggregate(retrieve, holdings)
         default = direct if routing_mode == DirectMode.name else search
         self._faces: Mapping[str, Aggregate] = {"": default, _ALL: direct, _CALL: search}
 
@@ -150,6 +155,7 @@ class Gateway:
         await self._web.close()
         await self._guard.close()
         self._index.close()
+        self._kept.close()
 
     def asgi(self, authenticate: Authenticate) -> Endpoint:
         """The ASGI application for `/mcp` and everything below it.
@@ -179,8 +185,9 @@ class Gateway:
         entries = self._catalog if server is None else self._catalog.of(server)
         return [_tool_entry(entry) for entry in entries]
 
-    def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
-        return [(_tool_entry(entry), score) for entry, score in self._retrieve.search(query, limit)]
+    async def search_tools(self, query: str, limit: int) -> Sequence[tuple[ToolEntry, float]]:
+        found = await self._finder.search(query, limit)
+        return [(_tool_entry(entry), score) for entry, score in found]
 
     async def call_tool(
         self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""

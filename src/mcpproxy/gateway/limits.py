@@ -59,6 +59,17 @@ class GatewayLimits:
     discover_timeout: timedelta = timedelta(seconds=10)
     # An upstream that was found to be of the older era is asked again after this.
     era_remembered: timedelta = timedelta(days=7)
+    # Tools in an answer of retrieve_tools, and characters in a result (0: however many): ten
+    # compact tools are some 600 tokens, 20,000 characters some 5,000.
+    tools_limit: int = 10
+    response_limit: int = 20_000
+    # Results that were too long, kept to be read on: of one caller and of all, in number and in
+    # bytes of memory, since somebody last read in them.
+    kept_results_of_caller: int = 64
+    kept_results: int = 1024
+    kept_bytes_of_caller: int = 64 * 1024 * 1024
+    kept_bytes: int = 128 * 1024 * 1024
+    kept_for: timedelta = timedelta(minutes=30)
     max_queued_notices: int = 256
     max_server_requests: int = 64
     # A client whose stream broke comes back within this, or what it was asked has no answer.

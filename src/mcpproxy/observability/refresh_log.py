@@ -30,6 +30,7 @@ from mcpproxy.core.notices import (
     ServersChanged,
     StoreTroubled,
     ToolCalled,
+    ToolsRetrieved,
     Woke,
 )
 
@@ -74,6 +75,10 @@ class RefreshLog:
                 self._system.error("Store does not take writes", trouble=trouble, detail=detail)
             case LedgerWritten(line=line):
                 self._ledger(line)
+            case ToolsRetrieved(found, tokens, all_tokens):
+                self._system.debug(
+                    "Tools retrieved", found=found, tokens=tokens, all_tokens=all_tokens
+                )
             case ServersChanged(server, reason):
                 self._system.debug("Server changed", server=server, reason=reason)
             case _:

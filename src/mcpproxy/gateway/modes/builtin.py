@@ -7,8 +7,8 @@ from mcpproxy.gateway.access import Permit
 from mcpproxy.gateway.tools import Effect
 from mcpproxy.gateway.wire import jsonrpc
 
-DEFAULT_LIMIT: Final = 10
 MAX_LIMIT: Final = 50
+READ_CACHE: Final = "read_cache"
 MAX_DESCRIBED: Final = 5
 
 CALL_TOOLS: Final[Mapping[str, Effect]] = {
@@ -33,7 +33,12 @@ _LIMIT: Final = {
     "type": "integer",
     "minimum": 1,
     "maximum": MAX_LIMIT,
-    "description": f"How many tools at most (default {DEFAULT_LIMIT})",
+    "description": "How many tools at most",
+}
+_DETAIL: Final = {
+    "type": "string",
+    "enum": ["compact", "full"],
+    "description": f"full: the whole definitions of the first {MAX_DESCRIBED} (default compact)",
 }
 _NAMES: Final = {
     "type": "array",
@@ -48,6 +53,18 @@ _CALL: Final = _schema(
     args={"type": "object", "description": "The tool's arguments, by its inputSchema"},
 )
 _OPERATION: Final = {"type": "string", "enum": ["list"], "description": "list (the default)"}
+
+_KEY: Final = {"type": "string", "description": "The key from the note below a result"}
+_OFFSET: Final = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "The first character to read (default 0)",
+}
+_LENGTH: Final = {
+    "type": "integer",
+    "minimum": 1,
+    "description": "How many characters at most (default and most: as many as a result may have)",
+}
 
 _READ_ONLY: Final = {"readOnlyHint": True, "openWorldHint": False}
 
@@ -65,17 +82,19 @@ _TOOLS: Final[Mapping[str, tuple[Permit, Mapping[str, object]]]] = {
     "retrieve_tools": (
         Permit.READ,
         {
-            "description": "Find tools among all connected servers. Answers with their names, "
-            "descriptions, input schemas and, in call_with, the tool to call them by. "
+            "description": "Find tools among all connected servers. Answers with names, first "
+            "lines of descriptions, args (required parameters with types, optional ones with ?) "
+            "and call_with, the tool to call them by. "
             "Ask for what you want to do before you say that it cannot be done.",
-            "inputSchema": _schema(["query"], query=_QUERY, limit=_LIMIT),
+            "inputSchema": _schema(["query"], query=_QUERY, limit=_LIMIT, detail=_DETAIL),
             "annotations": _READ_ONLY,
         },
     ),
     "describe_tool": (
         Permit.READ,
         {
-            "description": "The full definitions of tools whose names you know.",
+            "description": "The full definitions, with input schemas, of tools that you know by "
+            "name. Ask for them when the args of retrieve_tools do not say enough to call a tool.",
             "inputSchema": _schema(["names"], names=_NAMES),
             "annotations": _READ_ONLY,
         },
@@ -96,6 +115,15 @@ _TOOLS: Final[Mapping[str, tuple[Permit, Mapping[str, object]]]] = {
             readOnlyHint=False,
             destructiveHint=True,
         ),
+    ),
+    READ_CACHE: (
+        Permit.READ,
+        {
+            "description": "Read on in a result that was too long to be shown whole. The note "
+            "below such a result has the key and the next offset.",
+            "inputSchema": _schema(["key"], key=_KEY, offset=_OFFSET, limit=_LENGTH),
+            "annotations": _READ_ONLY,
+        },
     ),
     "upstream_servers": (
         Permit.READ,

@@ -1,5 +1,6 @@
 """What a routing mode is: the tools of one endpoint, listed and called."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Raw
@@ -38,14 +39,15 @@ def tool_list(definitions: list[bytes]) -> bytes:
     return b'{"tools":[' + b",".join(definitions) + b"]}"
 
 
-def text_result(text: str) -> Members:
-    return jsonrpc.result(b'{"content":[' + _text(text) + b"]}")
+def text_result(*texts: str, meta: Mapping[str, object] | None = None) -> Members:
+    """A block for each text; `meta` is for programs, models do not see it."""
+    result: dict[str, object] = {"content": [{"type": "text", "text": text} for text in texts]}
+    if meta is not None:
+        result["_meta"] = meta
+    return jsonrpc.result(jsonrpc.encode(result))
 
 
 def text_error(text: str) -> Members:
     """An error that the model behind the client is to read and act on."""
-    return jsonrpc.result(b'{"content":[' + _text(text) + b'],"isError":true}')
-
-
-def _text(text: str) -> bytes:
-    return b'{"type":"text","text":' + jsonrpc.encode(text) + b"}"
+    content = [{"type": "text", "text": text}]
+    return jsonrpc.result(jsonrpc.encode({"content": content, "isError": True}))

@@ -14,20 +14,18 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.core.health import Health
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.ask import Ask
-from mcpproxy.gateway.catalog import Catalog, Entry
 from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
 from mcpproxy.gateway.modes.builtin import (
     CALL_TOOLS,
     CALL_WITH,
-    DEFAULT_LIMIT,
     DEFINITION_OF,
-    MAX_DESCRIBED,
-    MAX_LIMIT,
     PERMIT_OF,
+    READ_CACHE,
 )
+from mcpproxy.gateway.modes.finder import Finder
 from mcpproxy.gateway.modes.mode import text_error, text_result, tool_list
+from mcpproxy.gateway.modes.results import Results
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.tools import Effect
 from mcpproxy.gateway.wire import jsonrpc
@@ -40,13 +38,10 @@ _STRENGTH: Final = {Effect.READ: 0, Effect.WRITE: 1, Effect.DESTRUCTIVE: 2}
 _EMPTY: Final = Raw(b"{}")
 
 
-class _Query(msgspec.Struct):
-    query: str
-    limit: int = DEFAULT_LIMIT
-
-
-class _Names(msgspec.Struct):
-    names: list[str]
+class _Reading(msgspec.Struct):
+    key: str
+    offset: int = 0
+    limit: int | None = None
 
 
 class _CallArguments(msgspec.Struct):
@@ -64,28 +59,27 @@ class RetrieveMode:
     changes = False
 
     def __init__(
-        self,
-        catalog: Catalog,
-        index: ToolIndex,
-        dispatch: Dispatch,
-        pool: Pool,
-        health: HealthOf,
+        self, finder: Finder, dispatch: Dispatch, pool: Pool, results: Results, health: HealthOf
     ) -> None:
-        self._catalog = catalog
-        self._index = index
+        self._finder = finder
         self._dispatch = dispatch
         self._pool = pool
+        self._results = results
         self._health = health
         self._builtin: Mapping[str, Callable[[Caller, Raw], Members]] = {
-            "retrieve_tools": self._retrieve,
-            "describe_tool": self._describe,
+            "describe_tool": finder.describe,
+            READ_CACHE: self._read,
             "upstream_servers": self._servers,
         }
 
     async def tools(self, ask: Ask) -> Members:
-        permits = ask.caller.permits
-        shown = [DEFINITION_OF[name] for name in DEFINITION_OF if PERMIT_OF[name] in permits]
+        shown = [made for name, made in DEFINITION_OF.items() if self._has(ask.caller, name)]
         return jsonrpc.result(tool_list(shown))
+
+    def _has(self, caller: Caller, name: str) -> bool:
+        if PERMIT_OF.get(name) not in caller.permits:
+            return False
+        return name != READ_CACHE or self._results.limit > 0
 
     async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
         await self._dispatch.tell(caller, method, params)
@@ -94,12 +88,14 @@ class RetrieveMode:
         return None  # no built-in tool wants its arguments in headers
 
     async def call(self, ask: Ask, name: str) -> Members:
-        if PERMIT_OF.get(name) not in ask.caller.permits:
+        if not self._has(ask.caller, name):
             return unknown_tool(name)
         arguments = ask.params.get("arguments", _EMPTY)
         try:
             if name in CALL_TOOLS:
                 return await self._call(ask, CALL_TOOLS[name], arguments)
+            if name == "retrieve_tools":
+                return await self._finder.retrieve(ask.caller, arguments)
             return self._builtin[name](ask.caller, arguments)
         except (msgspec.DecodeError, RecursionError, ProtocolError) as error:
             return text_error(f"{name}: {short(str(error))}. Its inputSchema says what it takes.")
@@ -120,31 +116,12 @@ class RetrieveMode:
         given = asked.args if asked.args_json is None else Raw(asked.args_json.encode())
         jsonrpc.members(given)
         params = {**ask.params, "arguments": given}
-        return await self._dispatch.call(ask, entry, params)
+        response = await self._dispatch.call(ask, entry, params)
+        return self._results.fitted(ask.caller, response)
 
-    def _retrieve(self, caller: Caller, arguments: Raw) -> Members:
-        asked = msgspec.json.decode(arguments, type=_Query)
-        limit = min(max(asked.limit, 1), MAX_LIMIT)
-        found: list[Raw] = []
-        for entry, score in self.search(asked.query, len(self._catalog)):
-            if self._dispatch.allows(caller, entry):
-                found.append(_described(entry, score))
-                if len(found) == limit:
-                    break
-        return text_result(jsonrpc.encode({"tools": found}).decode())
-
-    def search(self, query: str, limit: int) -> list[tuple[Entry, float]]:
-        """Tools and scores, best first, whoever may call them."""
-        return self._index.search(query, limit)
-
-    def _describe(self, caller: Caller, arguments: Raw) -> Members:
-        names = msgspec.json.decode(arguments, type=_Names).names[:MAX_DESCRIBED]
-        entries = {name: self._find(caller, name) for name in names}
-        answer = {
-            "tools": [_described(entry) for entry in entries.values() if entry is not None],
-            "unknown": [short(name) for name, entry in entries.items() if entry is None],
-        }
-        return text_result(jsonrpc.encode(answer).decode())
+    def _read(self, caller: Caller, arguments: Raw) -> Members:
+        asked = msgspec.json.decode(arguments, type=_Reading)
+        return self._results.read(caller, asked.key, asked.offset, asked.limit)
 
     def _servers(self, caller: Caller, arguments: Raw) -> Members:
         servers = [
@@ -153,20 +130,6 @@ class RetrieveMode:
             if may_reach(caller, live.upstream)
         ]
         return text_result(jsonrpc.encode({"servers": servers}).decode())
-
-    def _find(self, caller: Caller, name: str) -> Entry | None:
-        entry = self._catalog.find(name)
-        return entry if entry is not None and self._dispatch.allows(caller, entry) else None
-
-
-def _described(entry: Entry, score: float | None = None) -> Raw:
-    """A tool's own definition, under `server:tool`, with the way to call it."""
-    shown = jsonrpc.members(entry.tool.definition)
-    shown["name"] = jsonrpc.raw(entry.id)
-    shown["call_with"] = jsonrpc.raw(CALL_WITH[entry.tool.effect])
-    if score is not None:
-        shown["score"] = jsonrpc.raw(score)
-    return jsonrpc.raw(shown)
 
 
 def _shown(health: Health) -> dict[str, str]:

@@ -68,7 +68,7 @@ async def _of_server(call: Call[NoBody, NoQuery]) -> Tools:
 
 
 async def _search(call: Call[NoBody, SearchQuery]) -> Tools:
-    found = call.parts.gateway.search_tools(call.query.q, call.query.limit)
+    found = await call.parts.gateway.search_tools(call.query.q, call.query.limit)
     return Tools([_tool(entry, score) for entry, score in found])
 
 
