@@ -97,6 +97,8 @@ def test_every_registered_metric_is_fed_and_parses(world: World, metrics: Metric
         "mcpproxy_oauth_login_end_seconds",
         "mcpproxy_oauth_refresh_failures",
         "mcpproxy_queue_depth",
+        "mcpproxy_calls_active",
+        "mcpproxy_calls_waiting",
     }
     assert all(family.samples for family in families)
     assert all(family.documentation for family in families)

@@ -127,6 +127,9 @@ class Metrics:
                 count, seconds = self._of_calls(server, outcome)
                 count.inc()
                 seconds.observe(duration.total_seconds())
+            case ToolsRetrieved(tokens=tokens, all_tokens=all_tokens):
+                self._retrieved.labels("answer").inc(tokens)
+                self._retrieved.labels("all_tools").inc(all_tokens)
             case _:
                 pass
 
