@@ -4,6 +4,7 @@ Law: the data dir is ours before anything in it is opened; SIGTERM stops in orde
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -91,11 +92,20 @@ async def _serve(
     app = App(location, settings, redactor)
     try:
         await app.start(ownership)
+        _calm_collector()
         announce(Announcement(app.endpoint, settings.api_key, settings.config_path))
         await stopping.wait()
         _log.info("stopping")
     finally:
         await app.stop()
+
+
+def _calm_collector() -> None:
+    """What has been built lives as long as we do: look for garbage only in what came later, and
+    less often. A call leaves none behind; looking cost a tenth of its work.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _log_settings(settings: Settings) -> LogSettings:
