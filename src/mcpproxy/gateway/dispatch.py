@@ -147,6 +147,8 @@ class Dispatch:
         try:
             if await self.logins.logged_in(server, ask):
                 await self._pool.settled()
+                if self.admitted(server, tool) is None:
+                    return self.denied(ask, server, tool)
                 return await self.send(self._pool.get(server), tool, ask, params)
         except McpproxyError as later:
             return tool_error(later, server)

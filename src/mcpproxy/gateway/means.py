@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from mcpproxy.core.ports import Clock, Publisher, TokenSource, UpstreamLog
 from mcpproxy.gateway.eras import Memory
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.transports.guard import ProcessGuard
 from mcpproxy.gateway.transports.web import WebClient
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -32,7 +33,13 @@ class Means:
 
 
 class Observer(Protocol):
-    """Who keeps the upstreams. Both return at once."""
+    """Who keeps the upstreams. All return at once."""
+
+    def check(self, upstream: "LiveUpstream", call: Call) -> None:
+        """After a new connection: raises UpstreamError when the tool that is called is another
+        one by now, which is not offered.
+        """
+        ...
 
     def listed(self, upstream: "LiveUpstream") -> None:
         """What it offers is different now."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from mcpproxy.core.connection import Connection
-from mcpproxy.core.errors import UnknownServer, UpstreamUnavailable
+from mcpproxy.core.errors import UnknownServer, UpstreamError, UpstreamUnavailable
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import is_offered
 from mcpproxy.gateway.admission import Admission
@@ -19,7 +19,9 @@ from mcpproxy.gateway.catalog import Stock
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.means import Means
 from mcpproxy.gateway.offers import Offer
+from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
+from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 
@@ -147,6 +149,16 @@ class Pool:
             offer = upstream.offer
             tools = self._admission.admitted(upstream.name, offer.tools)
             self._offer(upstream.name, replace(offer, tools=tools))
+
+    def check(self, upstream: LiveUpstream, call: Call) -> None:
+        if call.method != "tools/call" or call.params is None:
+            return
+        name = jsonrpc.text(call.params.get("name"))
+        if self._stock.tools.find(f"{upstream.name}:{name}") is None:
+            raise UpstreamError(
+                f"{upstream.name} has reconnected, and does not offer this tool any more",
+                next_step="list the tools again; `mcpproxy tools approve` shows what waits",
+            )
 
     def readmit(self, server: str | None = None) -> None:
         """Look again at what is offered: by one server, or by all that ever said what they have."""

@@ -209,6 +209,7 @@ class LiveUpstream:
         session, client = self._session, call.client
         if session is None or (client is not None and client.era is not session.era):
             session = await self._session_for(client)
+            self._observer.check(self, call)
         try:
             return await session.request(call, deadline)
         except (SessionForgotten, NotSent) as failure:
@@ -217,6 +218,7 @@ class LiveUpstream:
             self.ended(session, failure)
             raise
         session = await self._session_for(client)
+        self._observer.check(self, call)
         return await session.request(call, deadline)
 
     async def _session_for(self, client: Client | None) -> Session:

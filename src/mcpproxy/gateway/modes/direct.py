@@ -6,7 +6,7 @@ from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import SEPARATOR, Catalog
-from mcpproxy.gateway.dispatch import Dispatch, tool_error, unknown_tool
+from mcpproxy.gateway.dispatch import Dispatch, tool_error
 from mcpproxy.gateway.pages import Pages
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -42,5 +42,5 @@ class DirectMode:
         except McpproxyError as error:
             return tool_error(error, name.partition(SEPARATOR)[0])
         if entry is None:
-            return unknown_tool(name)
+            return self._dispatch.denied(ask, "", name)
         return await self._dispatch.call(ask, entry, ask.params)
