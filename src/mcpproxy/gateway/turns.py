@@ -44,7 +44,7 @@ class Turns:
         if self.take():
             return
         if len(self._waiting) >= self.bounds.waiting:
-            raise self._overloaded(f"and {len(self._waiting)} wait already", "queue_size")
+            raise self._overloaded(f"and {_calls(self.waiting)} waiting already", "queue_size")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         patience = self.bounds.patience.total_seconds()
@@ -78,10 +78,14 @@ class Turns:
         prefix = "" if self.where == ALL else f"of {self.where} "
         whose = "mcpproxy" if self.where == ALL else self.where
         return Overloaded(
-            f"{whose} has {self.active} calls under way, {why}",
+            f"{whose} has {_calls(self.active)} under way, {why}",
             next_step=f"try again later, or raise max_concurrent_requests or {second} "
             f"{prefix}in the configuration",
         )
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 class Gate:

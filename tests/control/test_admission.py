@@ -1,0 +1,151 @@
+"""Which tools there are: switched on, and in a definition that nobody has to look at first."""
+
+from dataclasses import replace
+
+import pytest
+
+from mcpproxy.core.approvals import Held, Standing
+from mcpproxy.core.control import Control, ServerControl, ToolApproval
+from mcpproxy.core.errors import NotReady, StoreUnavailable, UnknownTool
+from mcpproxy.gateway.admission import Admission
+from mcpproxy.gateway.approvals import Approvals
+from mcpproxy.gateway.tools import Tool
+from tests.control.stores import Approved, StandingClock, tool
+
+pytestmark = pytest.mark.anyio
+
+CHANGED, ALL, OFF = (
+    Control(others=ServerControl(approval=each))
+    for each in (ToolApproval.CHANGED, ToolApproval.ALL, ToolApproval.OFF)
+)
+
+
+async def started(store: Approved, control: Control = CHANGED) -> Admission:
+    """A daemon that has read what was approved; what it trusts is written when `restarted`."""
+    approvals = Approvals(store)
+    await approvals.start(lambda: None)
+    await approvals.stop()
+    return Admission(approvals, StandingClock(), control)
+
+
+async def restarted(admission: Admission, store: Approved) -> Admission:
+    await admission._approvals.write()
+    return await started(store, admission.control)
+
+
+def names(tools: tuple[Tool, ...]) -> list[str]:
+    return [each.name for each in tools]
+
+
+async def test_what_is_seen_first_is_trusted_and_known_after_a_restart() -> None:
+    store = Approved()
+    admission = await started(store)
+    assert names(admission.admitted("github", (tool("a"), tool("b")))) == ["a", "b"]
+    admission = await restarted(admission, store)
+    offered = (tool("a", "now it does more"), tool("b"), tool("c"))
+    assert names(admission.admitted("github", offered)) == ["b", "c"]
+    assert admission.standing("github", "a") is Standing.HELD_CHANGED
+    assert admission.counts("github").held == 1
+
+
+async def test_where_all_are_looked_at_new_ones_wait_too() -> None:
+    admission = await started(Approved(), ALL)
+    assert admission.admitted("github", (tool("a"),)) == ()
+    assert admission.standing("github", "a") is Standing.HELD_NEW
+
+
+async def test_where_nobody_looks_every_definition_passes_and_is_remembered() -> None:
+    store = Approved()
+    admission = await started(store, OFF)
+    admission.admitted("github", (tool("a"),))
+    assert names(admission.admitted("github", (tool("a", "other"),))) == ["a"]
+    admission = await restarted(admission, store)
+    admission.control = CHANGED
+    assert names(admission.admitted("github", (tool("a", "other"),))) == ["a"]
+    assert admission.admitted("github", (tool("a"),)) == ()
+
+
+async def test_a_definition_written_anew_is_the_same_and_one_that_came_back_is_approved() -> None:
+    admission = await started(Approved())
+    first = tool("a", "does it")
+    admission.admitted("github", (first,))
+    spaced = replace(first, definition=first.definition.replace(b":", b" : "))
+    assert names(admission.admitted("github", (spaced,))) == ["a"]
+    assert admission.admitted("github", (tool("a", "does more"),)) == ()
+    assert names(admission.admitted("github", (first,))) == ["a"]
+    assert admission.counts("github").held == 0
+
+
+async def test_a_tool_that_was_away_is_still_known() -> None:
+    admission = await started(Approved())
+    admission.admitted("github", (tool("a"), tool("b")))
+    admission.admitted("github", (tool("b"),))
+    assert names(admission.admitted("github", (tool("a", "another"), tool("b")))) == ["b"]
+
+
+async def test_servers_do_not_know_each_others_tools() -> None:
+    admission = await started(Approved())
+    admission.admitted("github", (tool("a"),))
+    assert names(admission.admitted("jira", (tool("a", "quite another"),))) == ["a"]
+
+
+async def test_a_person_sees_what_changed_and_approves_of_just_that() -> None:
+    store = Approved()
+    admission = await started(store)
+    admission.admitted("github", (tool("a", "reads"),))
+    changed = tool("a", "reads and sends")
+    admission.admitted("github", (changed, tool("b")))
+    (held,) = await admission.held()
+    assert (held.server, held.tool, held.reason) == ("github", "a", Held.CHANGED)
+    assert (b"reads" in held.before, b"sends" in held.definition) == (True, True)
+    await admission.approve("github", [("a", held.digest)])
+    assert names(admission.admitted("github", (changed, tool("b")))) == ["a", "b"]
+    # Durable when it returned: another daemon knows it without anything more being written.
+    assert names((await started(store)).admitted("github", (changed,))) == ["a"]
+
+
+async def test_what_changed_again_after_it_was_shown_goes_on_waiting() -> None:
+    admission = await started(Approved())
+    for description in ("one", "two"):
+        admission.admitted("github", (tool("a", description),))
+    (held,) = await admission.held("github")
+    admission.admitted("github", (tool("a", "three"),))
+    with pytest.raises(NotReady, match="changed again"):
+        await admission.approve("github", [("a", held.digest)])
+    with pytest.raises(UnknownTool):
+        await admission.approve("github", [("nothing", held.digest)])
+    assert admission.admitted("github", (tool("a", "three"),)) == ()
+
+
+async def test_an_approval_that_cannot_be_kept_is_none() -> None:
+    store = Approved()
+    admission = await started(store, ALL)
+    admission.admitted("github", (tool("a"),))
+    (held,) = await admission.held()
+    store.broken = True
+    with pytest.raises(StoreUnavailable):
+        await admission.approve("github", [("a", held.digest)])
+    assert admission.admitted("github", (tool("a"),)) == ()
+
+
+async def test_while_the_approvals_cannot_be_read_nothing_passes_that_may_have_to_wait() -> None:
+    store = Approved(broken=True)
+    approvals = Approvals(store)
+    admission = Admission(approvals, StandingClock(), CHANGED)
+    assert admission.admitted("github", (tool("a"),)) == ()
+    assert admission.standing("github", "a") is Standing.UNKNOWN
+    admission.control = OFF
+    assert names(admission.admitted("github", (tool("a"),))) == ["a"]
+
+
+async def test_tools_are_switched_off_by_pattern_and_do_not_count_as_waiting() -> None:
+    rules = ServerControl(disabled_tools=("delete_*",), approval=ToolApproval.ALL)
+    admission = await started(Approved(), Control(servers={"github": rules}))
+    offered = (tool("delete_all"), tool("get"))
+    admission.admitted("github", offered)
+    assert admission.standing("github", "delete_all") is Standing.DISABLED
+    counts = admission.counts("github")
+    assert (counts.admitted, counts.disabled, counts.held) == (0, 1, 1)
+    admission.gone("github")
+    assert admission.standing("github", "get") is Standing.UNKNOWN
+    assert await admission.held() == []

@@ -1,0 +1,150 @@
+"""Calls take turns: at each server and in all, in order, with a bound and a deadline."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mcpproxy.core.control import Bounds, Control, ServerControl
+from mcpproxy.core.errors import Overloaded
+from mcpproxy.gateway.turns import Gate, Gates
+
+pytestmark = pytest.mark.anyio
+
+LONG, SHORT = timedelta(seconds=30), timedelta(milliseconds=20)
+
+
+def gates(own: Bounds, common: Bounds | None = None) -> Gates:
+    return Gates(Control(others=ServerControl(bounds=own), bounds=common or Bounds(0, 0, LONG)))
+
+
+async def enter(gate: Gate, order: list[int], number: int) -> None:
+    if not gate.enter_now():
+        await gate.enter()
+    order.append(number)
+
+
+async def settled() -> None:
+    """Everybody who can go on has."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_calls_below_the_limit_never_wait() -> None:
+    gate = gates(Bounds(3, 0, LONG)).of("a")
+    assert [gate.enter_now() for _ in range(4)] == [True, True, True, False]
+
+
+async def test_zero_is_no_limit() -> None:
+    gate = gates(Bounds(0, 0, LONG)).of("a")
+    assert all(gate.enter_now() for _ in range(10_000))
+
+
+async def test_who_waits_longest_is_next_and_nobody_goes_ahead() -> None:
+    gate = gates(Bounds(1, 10, LONG)).of("a")
+    assert gate.enter_now()
+    order: list[int] = []
+    waiting = [asyncio.create_task(enter(gate, order, number)) for number in range(4)]
+    await settled()
+    for done in range(4):
+        assert not gate.enter_now()
+        gate.leave()
+        await settled()
+        assert order == list(range(done + 1))
+    await asyncio.gather(*waiting)
+    gate.leave()
+    assert gate.enter_now()
+
+
+async def test_one_more_than_may_wait_is_told_which_bound_it_was() -> None:
+    gate = gates(Bounds(1, 1, LONG)).of("github")
+    assert gate.enter_now()
+    waiting = asyncio.create_task(gate.enter())
+    await settled()
+    with pytest.raises(Overloaded) as refused:
+        await gate.enter()
+    assert refused.value.message == "github has 1 call under way, and 1 call waiting already"
+    assert "max_concurrent_requests or queue_size of github" in refused.value.next_step
+    gate.leave()
+    await waiting
+
+
+async def test_who_waits_too_long_gives_up_and_leaves_no_trace() -> None:
+    made = gates(Bounds(1, 5, SHORT))
+    gate = made.of("github")
+    assert gate.enter_now()
+    with pytest.raises(Overloaded, match=r"none ended within 0\.02 s"):
+        await gate.enter()
+    assert [(load.server, load.active, load.waiting) for load in made.loads()] == [
+        ("", 1, 0),
+        ("github", 1, 0),
+    ]
+    gate.leave()
+    assert gate.enter_now()
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_gives_its_place_on() -> None:
+    gate = gates(Bounds(1, 5, LONG)).of("a")
+    assert gate.enter_now()
+    first, second = (asyncio.create_task(gate.enter()) for _ in range(2))
+    await settled()
+    gate.leave()  # the first has its place now, but did not run yet
+    first.cancel()
+    await asyncio.wait([first])
+    await asyncio.wait_for(second, 10)
+    gate.leave()
+    assert gate.enter_now()
+
+
+async def test_one_server_at_its_bound_leaves_the_others_alone() -> None:
+    made = gates(Bounds(1, 5, LONG), Bounds(2, 5, LONG))
+    slow, quick = made.of("slow"), made.of("quick")
+    assert slow.enter_now()
+    waiting = asyncio.create_task(slow.enter())
+    await settled()
+    assert quick.enter_now()
+    quick.leave()
+    slow.leave()
+    await waiting
+
+
+async def test_the_bound_of_all_holds_over_all_servers_and_names_itself() -> None:
+    made = gates(Bounds(5, 5, LONG), Bounds(2, 0, LONG))
+    assert made.of("a").enter_now()
+    assert made.of("b").enter_now()
+    with pytest.raises(Overloaded, match="mcpproxy has 2 calls under way"):
+        await made.of("c").enter()
+    # Who was refused by one bound keeps no place in the other.
+    assert [(load.server, load.active) for load in made.loads()] == [
+        ("", 2),
+        ("a", 1),
+        ("b", 1),
+        ("c", 0),
+    ]
+
+
+async def test_other_bounds_hold_at_once_for_those_who_wait() -> None:
+    made = gates(Bounds(1, 5, LONG))
+    gate = made.of("a")
+    assert gate.enter_now()
+    waiting = [asyncio.create_task(gate.enter()) for _ in range(2)]
+    await settled()
+    wider = Control(others=ServerControl(bounds=Bounds(2, 5, LONG)))
+    made.apply(wider, lambda server: True)
+    await settled()
+    assert [task.done() for task in waiting] == [True, False]
+    gate.leave()
+    await asyncio.gather(*waiting)
+    narrower = Control(others=ServerControl(bounds=Bounds(1, 5, LONG)))
+    made.apply(narrower, lambda server: True)
+    gate.leave()
+    assert not gate.enter_now()
+    gate.leave()
+    assert gate.enter_now()
+
+
+async def test_a_server_that_is_gone_is_forgotten_once_it_is_idle() -> None:
+    made = gates(Bounds(1, 5, LONG))
+    made.of("idle"), made.of("busy").enter_now()
+    made.apply(Control(), lambda server: False)
+    assert [load.server for load in made.loads()] == ["", "busy"]
