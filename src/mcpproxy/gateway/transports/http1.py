@@ -73,6 +73,9 @@ class Http1Answer(Answer):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
+            except asyncio.CancelledError:
+                self.close()  # nobody else reads on, or gives the connection back
+                raise
             finally:
                 self._waiter = None
         part = self._parts.popleft()
