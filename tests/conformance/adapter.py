@@ -42,11 +42,21 @@ class Daemon:
         self._http = http(40.0, headers={"X-API-Key": place["key"]})
 
     def add(self, entry: Members) -> None:
-        """Add a server to the file, as an editor would; other adapters do so as well."""
+        self._edit(lambda servers: [*servers, entry])
+
+    def remove(self, name: str) -> None:
+        """Take it away and wait until it is gone: a suite waits for its connections to end."""
+        self._edit(lambda servers: [entry for entry in servers if entry["name"] != name])
+        end = time.monotonic() + SETTLE
+        while self.get(f"/servers/{name}") and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def _edit(self, change: Callable[[list[Members]], list[Members]]) -> None:
+        """Edit the file as an editor does; other adapters do so as well."""
         with self._config.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             config = json.loads(self._config.read_text())
-            config["mcpServers"].append(entry)
+            config["mcpServers"] = change(config["mcpServers"])
             fresh = self._config.with_suffix(".new")
             fresh.write_text(json.dumps(config, indent=2))
             fresh.chmod(0o600)
@@ -197,6 +207,8 @@ def main() -> None:
         perform(daemon, name, scenario, context)
     except (httpx2.HTTPError, AnsweredWithErrorError) as error:
         print(f"{type(error).__name__}: {error}")
+    finally:
+        daemon.remove(name)
 
 
 if __name__ == "__main__":
