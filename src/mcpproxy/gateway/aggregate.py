@@ -21,12 +21,12 @@ from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.introductions import Introductions
 from mcpproxy.gateway.levels import LEVELS, LOG
 from mcpproxy.gateway.modes.mode import Mode
+from mcpproxy.gateway.notifications import UPDATED
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
-UPDATED: Final = "notifications/resources/updated"
 _ELICITED: Final = "notifications/elicitation/complete"
 _DONE: Final = b"{}"
 

@@ -43,6 +43,11 @@ class Changes:
         if self._noted and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause, self._tell)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether everything was told."""
+        return self._timer is None
+
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -9,12 +9,12 @@ from typing import Final
 
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.control import Control
-from mcpproxy.core.errors import ProtocolError, UpstreamError
+from mcpproxy.core.errors import UpstreamError
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.ports import ApprovalStore, Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
 from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.admission import Admission
-from mcpproxy.gateway.aggregate import UPDATED, Aggregate, Holdings
+from mcpproxy.gateway.aggregate import Aggregate, Holdings
 from mcpproxy.gateway.approvals import Approvals, NoStore
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Entry, Stock
@@ -24,13 +24,11 @@ from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.downstream import Downstream
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
 from mcpproxy.gateway.eras import Forgetful, Memory
-from mcpproxy.gateway.faces import Single
 from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.governor import Governor
-from mcpproxy.gateway.hub import Hub, News
+from mcpproxy.gateway.hub import Hub
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.kept import KeptResults
-from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.login_prompt import FindDesk, LoginPrompts
 from mcpproxy.gateway.means import Means
@@ -38,10 +36,13 @@ from mcpproxy.gateway.modes.direct import DirectMode
 from mcpproxy.gateway.modes.finder import Finder
 from mcpproxy.gateway.modes.results import Results
 from mcpproxy.gateway.modes.retrieve import HealthOf, RetrieveMode
+from mcpproxy.gateway.notifications import Notifications
 from mcpproxy.gateway.place import Place
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search.index import ToolIndex
+from mcpproxy.gateway.single import Shared, Single
 from mcpproxy.gateway.subscriptions import Subscriptions
+from mcpproxy.gateway.task_owners import TaskOwners
 from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
@@ -118,6 +119,9 @@ class Gateway:
         self._hub.when_gone(self._subscriptions.forget)
         self._hub.when_gone(self._levels.forget)
         gathered = Gathered(self._pool, self._stock, self._dispatch.mentions, self._subscriptions)
+        tasks = TaskOwners()
+        self._notifications = Notifications(self._hub, self._subscriptions, self._levels, tasks)
+        self._single = Shared(self._dispatch, self._subscriptions, self._levels, tasks)
         holdings = Holdings(self._pool, self._stock, gathered, self._levels)
         direct = Aggregate(DirectMode(self._catalog, self._dispatch), holdings)
         search = Aggregate(retrieve, holdings)
@@ -218,20 +222,7 @@ class Gateway:
         self._levels.resume(server)
 
     def notified(self, server: str, method: str, message: Members) -> None:
-        if method == UPDATED:
-            return self._updated(server, message)
-        self._hub.publish(News(server, method, message))
-        if method == LOG and (listening := self._levels.of_all()):
-            self._hub.publish(News(server, method, message, listening))
-
-    def _updated(self, server: str, message: Members) -> None:
-        try:
-            params = jsonrpc.members(message.get("params"))
-        except ProtocolError:
-            return
-        for told in self._subscriptions.told(server, jsonrpc.text(params.get("uri")) or ""):
-            shown = jsonrpc.raw({**params, "uri": jsonrpc.raw(told.shown)})
-            self._hub.publish(News(server, UPDATED, {**message, "params": shown}, told.to))
+        self._notifications.publish(server, method, message)
 
     def _may_reach(self, caller: Caller, server: str) -> bool:
         live = self._pool.find(server)
@@ -247,7 +238,7 @@ class Gateway:
         live = self._pool.find(server) if place.startswith(_ONE) else None
         if live is None or not may_reach(caller, live.upstream):
             return None
-        single = Single(lambda: self._pool.get(server), server, self._dispatch)
+        single = Single(lambda: self._pool.get(server), server, self._single)
         return Place(single, caller)
 
     def _profile_of(self, name: str, caller: Caller) -> Place | None:

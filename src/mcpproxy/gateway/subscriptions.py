@@ -7,7 +7,7 @@ legacy clients and modern listens alike; whoever ends the subscriber calls `forg
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -129,7 +129,7 @@ class Subscriptions:
         live = self._find(server)
         for watch in self._watches.get(server, {}).values():
             if live is not None and watch.held_at is not live and watch.wishes:
-                self._chore(self._hold_again(watch))
+                self._chore(self._hold, watch)
 
     async def stop(self) -> None:
         for chore in list(self._chores):
@@ -153,9 +153,6 @@ class Subscriptions:
             watch.held_at = live
             return None
 
-    async def _hold_again(self, watch: _Watch) -> None:
-        await self._hold(watch)
-
     async def _let_go(self, watch: _Watch) -> None:
         """Unsubscribe at the upstream when nobody is left who wants it."""
         async with watch.lock:
@@ -175,7 +172,7 @@ class Subscriptions:
 
     def _let_go_later(self, watch: _Watch) -> None:
         if not watch.wishes:
-            self._chore(self._let_go(watch))
+            self._chore(self._let_go, watch)
 
     # --- books ------------------------------------------------------------------------------
 
@@ -191,15 +188,15 @@ class Subscriptions:
         if watch is not None:
             watch.wishes.discard(wish)
 
-    def _chore(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(_quietly(work))
+    def _chore(self, work: Callable[[_Watch], Awaitable[object]], watch: _Watch) -> None:
+        task = asyncio.create_task(_quietly(work, watch))
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
 
-async def _quietly(work: Coroutine[None, None, None]) -> None:
+async def _quietly(work: Callable[[_Watch], Awaitable[object]], watch: _Watch) -> None:
     try:
-        await work
+        await work(watch)
     except McpproxyError:
         return  # what the upstream lacks now it is asked for again when it is back
 

@@ -19,7 +19,7 @@ _DONE: Final = b"{}"
 
 
 class Talkative(Protocol):
-    """The upstream's side."""
+    """The upstream's side. What it was asked for once it asks for again after a reconnect."""
 
     @property
     def name(self) -> str: ...
@@ -38,7 +38,7 @@ class WantedLevels:
     def __init__(self, find: Callable[[str], Talkative | None]) -> None:
         self._find = find
         self._wanted: dict[str, tuple[str | None, str]] = {}
-        self._asked: dict[str, tuple[Agreed | None, str]] = {}
+        self._asked: dict[str, tuple[Talkative, str]] = {}
         self._chores: set[asyncio.Task[None]] = set()
 
     def of_all(self) -> frozenset[str]:
@@ -54,7 +54,7 @@ class WantedLevels:
             return jsonrpc.result(_DONE)
         response = await live.set_log_level(least)
         if jsonrpc.error_of(response) is None:
-            self._asked[server] = (live.agreed, least)
+            self._asked[server] = (live, least)
         return response
 
     def set_for_all(self, key: str, level: str, servers: list[str]) -> None:
@@ -71,8 +71,8 @@ class WantedLevels:
         live, least = self._find(server), self._least(server)
         if live is None or least is None or live.agreed is None or not live.agreed.has("logging"):
             return
-        if self._asked.get(server) != (live.agreed, least):
-            self._asked[server] = (live.agreed, least)
+        if self._asked.get(server) != (live, least):
+            self._asked[server] = (live, least)
             task = asyncio.create_task(self._ask(live, least))
             self._chores.add(task)
             task.add_done_callback(self._chores.discard)
