@@ -195,6 +195,24 @@ GOALS: Final = (
             Bound("lost", "=", 0),
         ),
     ),
+    Goal(
+        "Tool discovery: of paraphrased questions .80 have a right tool among the first five, MRR "
+        ".70, on the half that nothing was tuned on as well",
+        ("tool-discovery",),
+        (
+            Bound("queries", "≥", 80),
+            Bound("tools", "≥", 100),
+            Bound("recall@5, all", "≥", 0.80),
+            Bound("recall@5, held out", "≥", 0.80),
+            Bound("MRR, all", "≥", 0.70),
+            Bound("MRR, held out", "≥", 0.70),
+        ),
+    ),
+    Goal(
+        "Tool discovery among 10,000 tools",
+        ("tool-discovery-10000",),
+        (Bound("tools", "≥", 10_000), Bound("recall@5", "≥", 0.80), Bound("MRR", "≥", 0.60)),
+    ),
 )
 
 

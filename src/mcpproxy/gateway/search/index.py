@@ -58,6 +58,11 @@ class ToolIndex:
         """Tools that were indexed since everything was indexed anew, those that are gone too."""
         return len(self._entries)
 
+    @property
+    def waiting(self) -> int:
+        """Tools that are still to be indexed, or to be forgotten."""
+        return len(self._pending)
+
     def replace(self, server: str, entries: tuple[Entry, ...]) -> None:
         """A server offers this now. It is found once `settle` has come to it."""
         before = self._wanted.get(server, {})
@@ -73,7 +78,7 @@ class ToolIndex:
 
     async def settle(self) -> None:
         """Index what there was to index when this was called; others run in between."""
-        for _ in self._slices():
+        for _ in self.slices():
             await asyncio.sleep(0)
 
     def _begin(self) -> None:
@@ -88,7 +93,7 @@ class ToolIndex:
 
     def settle_now(self) -> None:
         """The same without a pause, for whoever has no event loop."""
-        for _ in self._slices():
+        for _ in self.slices():
             pass
 
     def search(
@@ -116,7 +121,8 @@ class ToolIndex:
 
     # --- following the catalog ------------------------------------------------------------
 
-    def _slices(self) -> Iterator[None]:
+    def slices(self) -> Iterator[None]:
+        """The work that waits, a little at a time."""
         if len(self._entries) > 2 * len(self._slots) + _FEW and not self._renewing:
             self._renewing = True
             try:
