@@ -60,6 +60,10 @@ class Questions:
             answer = await self._found(method, message.get("params"), during)
         except ProtocolError as error:
             answer = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
+        except Exception as error:  # a bug must not leave the upstream waiting for ever
+            answer = jsonrpc.error(
+                jsonrpc.INTERNAL_ERROR, f"internal error: {type(error).__name__}"
+            )
         try:
             async with asyncio.timeout(self._limits.tcp_timeout.total_seconds()):
                 await self._reply(jsonrpc.answered(answer, message.get("id")))
