@@ -41,15 +41,27 @@ class Origin(NamedTuple):
 
 
 class Connections:
-    """`trusted` gives the TLS context when it is first needed; `timeout` is for connecting."""
+    """`trusted` gives the TLS context when it is first needed. Times are in seconds: `timeout` for
+    connecting, `keep_alive` for a connection without work.
+    """
 
-    def __init__(self, timeout: float, trusted: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        trusted: Callable[[], ssl.SSLContext],
+        *,
+        limit: int = MAX_CONNECTIONS,
+        keep_alive: float = KEEP_ALIVE,
+    ) -> None:
         self._timeout = timeout
         self._trusted = trusted
+        self._limit = limit
+        self._keep_alive = keep_alive
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: dict[Connection, Origin] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweeping: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._all)
@@ -69,10 +81,9 @@ class Connections:
         return await (await self._new(origin)).ask(request)
 
     def close(self) -> None:
+        self._closed = True
         for connection in list(self._all):
             connection.abort()
-        for waiter in self._waiting:
-            waiter.cancel()
         if self._sweeping is not None:
             self._sweeping.cancel()
 
@@ -82,7 +93,7 @@ class Connections:
         idle = self._idle.get(origin)
         if not idle:
             return None
-        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE
+        oldest = asyncio.get_running_loop().time() - self._keep_alive
         while idle:
             connection = idle.pop()
             if connection.is_usable and connection.free_since >= oldest:
@@ -95,7 +106,7 @@ class Connections:
         connection.free_since = loop.time()
         self._idle.setdefault(self._all[connection], []).append(connection)
         if self._sweeping is None:
-            self._sweeping = loop.call_later(KEEP_ALIVE, self._sweep)
+            self._sweeping = loop.call_later(self._keep_alive, self._sweep)
         self._room()
 
     def _lost(self, connection: Connection) -> None:
@@ -112,29 +123,25 @@ class Connections:
     def _sweep(self) -> None:
         self._sweeping = None
         loop = asyncio.get_running_loop()
-        oldest = loop.time() - KEEP_ALIVE
+        oldest = loop.time() - self._keep_alive
         for idle in list(self._idle.values()):
             for connection in [each for each in idle if each.free_since <= oldest]:
                 connection.abort()
-        if self._idle:
-            self._sweeping = loop.call_later(KEEP_ALIVE, self._sweep)
+        if any(self._idle.values()):
+            self._sweeping = loop.call_later(self._keep_alive, self._sweep)
 
     # --- new ones -------------------------------------------------------------------------
 
     async def _new(self, origin: Origin) -> Connection:
-        while len(self._all) >= MAX_CONNECTIONS:
-            if (idle := next(iter(self._idle.values()), None)) is not None:
+        while len(self._all) >= self._limit:
+            if (idle := next((each for each in self._idle.values() if each), None)) is not None:
                 idle[0].abort()
                 continue
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            finally:
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(waiter)
+            await self._until_room()
             if (kept := self._kept(origin)) is not None:
                 return kept
+        if self._closed:
+            raise NotSent("mcpproxy is stopping")
         connection = Connection(self._free, self._lost)
         self._all[connection] = origin
         try:
@@ -143,6 +150,18 @@ class Connections:
             connection.abort()
             raise
         return connection
+
+    async def _until_room(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done():
+                self._room()  # it was our turn: now it is somebody else's
+            raise
+        finally:
+            self._waiting.remove(waiter)
 
     def _room(self) -> None:
         for waiter in self._waiting:

@@ -20,8 +20,8 @@ class Inflate:
         """Raises ProtocolError for an encoding that was not asked for."""
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise ProtocolError(f"the answer has the content encoding {encoding[:40]!r}")
-        self._zlib = zlib.decompressobj(zlib.MAX_WBITS if encoding == "deflate" else _GZIP)
-        self._raw_too = encoding == "deflate"
+        self._zlib = zlib.decompressobj(_GZIP)
+        self._undecided = encoding == "deflate"
         self._packed = b""
         self._more = False
 
@@ -31,6 +31,12 @@ class Inflate:
         return self._more
 
     def put(self, packed: bytes) -> None:
+        """Take some; none of it may be empty."""
+        if self._undecided:
+            # Some servers send the bare stream without the wrapper (RFC 1950) that is demanded.
+            wrapped = packed[0] & 0x0F == zlib.DEFLATED
+            self._zlib = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+            self._undecided = False
         self._packed += packed
         self._more = True
 
@@ -39,13 +45,7 @@ class Inflate:
         try:
             plain = self._zlib.decompress(self._packed, PIECE)
         except zlib.error as error:
-            if not self._raw_too:
-                raise ProtocolError(f"the answer is not what it says it is: {error}") from error
-            # Some servers send the bare stream without the wrapper that the RFC demands.
-            self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._raw_too = False
-            return self.piece()
-        self._raw_too = False
+            raise ProtocolError(f"the answer is not what it says it is: {error}") from error
         self._packed = self._zlib.unconsumed_tail
         self._more = len(plain) == PIECE
         return plain
