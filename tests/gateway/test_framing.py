@@ -2,78 +2,27 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
-import httpx2
 import pytest
 
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.limits import GatewayLimits
+from tests.gateway.by_hand import (
+    INITIALIZE,
+    LIST,
+    META,
+    MODERN,
+    a_peer,
+    a_site,
+    messages_of,
+    modern,
+    tool_call,
+)
 from tests.gateway.hostile import Raw, Scripted, Seen, event, scripted
-from tests.gateway.world import KEY, Site, running, until
+from tests.gateway.world import running, until
 
 pytestmark = pytest.mark.anyio
-JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": "i",
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t"}},
-}
-LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-MODERN = "2026-07-28"
-META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-
-
-def tool_call(request_id: Any, arguments: Any = None, **meta: Any) -> dict[str, Any]:
-    params = {"name": "up__echo", "arguments": arguments or {}}
-    if meta:
-        params["_meta"] = meta
-    return {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
-
-
-@dataclass
-class Peer:
-    """A client by hand."""
-
-    http: httpx2.AsyncClient
-    url: str
-    headers: dict[str, str] = field(default_factory=lambda: {**JSON, "X-API-Key": KEY})
-
-    async def post(self, message: Any, **headers: str) -> httpx2.Response:
-        body = message if isinstance(message, bytes) else json.dumps(message).encode()
-        return await self.http.post(self.url, content=body, headers={**self.headers, **headers})
-
-    async def begin(self) -> None:
-        answer = await self.post(INITIALIZE)
-        assert answer.status_code == 200, answer.text
-        self.headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
-        initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        assert (await self.post(initialized)).status_code == 202
-
-
-@asynccontextmanager
-async def a_peer(site: Site, path: str = "") -> AsyncIterator[Peer]:
-    async with httpx2.AsyncClient(trust_env=False, timeout=10) as http:
-        yield Peer(http, site.url + path)
-
-
-@asynccontextmanager
-async def a_site(server: Scripted | None = None, **fields: Any) -> AsyncIterator[Site]:
-    """A gateway with one upstream `up` that is connected."""
-    async with (
-        scripted(server or Scripted()) as url,
-        running(Upstream("up", url=url), **fields) as site,
-    ):
-        await site.connected("up")
-        yield site
 
 
 async def test_nobody_without_a_key_gets_in_and_our_401_starts_no_oauth() -> None:
@@ -136,16 +85,18 @@ async def test_sessions_belong_to_their_caller_and_endpoint_and_end_when_deleted
         assert (await peer.http.get(peer.url, headers=peer.headers)).status_code == 404
 
 
-async def test_sessions_are_bounded_and_the_oldest_goes_first() -> None:
+async def test_sessions_are_bounded_and_the_oldest_makes_room_until_it_is_back() -> None:
     async with a_site(limits=GatewayLimits(max_sessions=2)) as site, a_peer(site) as peer:
         await peer.begin()
         first = dict(peer.headers)
-        for _ in range(2):
+        for _ in range(3):
             del peer.headers["Mcp-Session-Id"]
             await peer.begin()
+            assert len(site.gateway._down.sessions) <= 2
         assert (await peer.post(LIST)).status_code == 200
         peer.headers = first
-        assert (await peer.post(LIST)).status_code == 404
+        assert (await peer.post(LIST)).status_code == 200
+        assert len(site.gateway._down.sessions) == 2
 
 
 async def test_ids_come_back_as_they_were_sent() -> None:
@@ -194,9 +145,7 @@ async def test_two_callers_with_the_same_ids_and_tokens_do_not_meet() -> None:
         assert waiting[0].message["id"] != waiting[1].message["id"]
         for answered, name in zip(answers, ("one", "two"), strict=True):
             assert answered.headers["content-type"] == "text/event-stream"
-            events = [
-                json.loads(line[6:]) for line in answered.text.splitlines() if line[:5] == "data:"
-            ]
+            events = messages_of(answered)
             assert events[0]["params"] == {"progressToken": "t", "progress": 1}
             assert events[1] == {"jsonrpc": "2.0", "id": 7, "result": {"who": name}}
 
@@ -225,9 +174,9 @@ async def test_a_second_stream_takes_the_first_ones_place() -> None:
         async with peer.http.stream("GET", peer.url, headers=peer.headers) as first:
             assert first.headers["content-type"] == "text/event-stream"
             lines = first.aiter_lines()
-            assert await anext(lines) == ": keep-alive"
+            assert (await anext(lines)).startswith("id: ")
             async with peer.http.stream("GET", peer.url, headers=peer.headers) as second:
-                assert await anext(second.aiter_lines()) == ": keep-alive"
+                assert (await anext(second.aiter_lines())).startswith("id: ")
                 async for _ in lines:  # the first one ends by itself
                     pass
 
@@ -300,11 +249,6 @@ async def test_a_name_of_an_upstream_that_cannot_be_connected_says_why() -> None
 
 
 # --- the stateless era ------------------------------------------------------------------------
-
-
-def modern(method: str, **params: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
-    return message, {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
 
 
 async def test_a_stateless_request_says_the_same_in_headers_and_body_or_is_refused() -> None:
