@@ -11,10 +11,11 @@ from typing import Any
 import uvicorn
 
 from mcpproxy.core.connection import ConnectionState
+from mcpproxy.core.control import Control
 from mcpproxy.core.health import Health, Snapshot, assess
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.notices import Notice, ToolCalled
-from mcpproxy.core.ports import TokenSource
+from mcpproxy.core.ports import ApprovalStore, TokenSource
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
@@ -162,6 +163,8 @@ async def running(
     routing_mode: str = "direct",
     who: Callable[[Mapping[str, Any]], Caller | None] = authenticate,
     outbound: Outbound = FROM_ENVIRONMENT,
+    control: Control | None = None,
+    approvals: ApprovalStore | None = None,
 ) -> AsyncIterator[Site]:
     """A gateway over these upstreams, served on a free port."""
     heard = Recorder()
@@ -174,6 +177,8 @@ async def running(
         routing_mode=routing_mode,
         limits=limits,
         outbound=outbound,
+        control=control,
+        approvals=approvals,
     )
     await gateway.start({upstream.name: upstream for upstream in upstreams})
     try:

@@ -25,6 +25,7 @@ from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
+from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.login_prompt import LoginPrompts, needs_login
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
@@ -194,13 +195,12 @@ class Dispatch:
     ) -> None:
         """`what` is server, tool and outcome; `size` is the result's."""
         arguments = params.get("arguments", b"")
-        info = None if ask.client is None else ask.client.info
         self._publisher.publish(
             ToolCalled(
                 *what,
                 self._clock.elapsed() - begun,
                 ask.caller.name,
-                "" if info is None else _program(bytes(info)),
+                _program(ask.client),
                 ask.request_id,
                 len(arguments),
                 size,
@@ -209,9 +209,16 @@ class Dispatch:
         )
 
 
+def _program(client: Client | None) -> str:
+    """How the program behind a call calls itself. Without a client it is ours."""
+    if client is None:
+        return "REST"
+    return "" if client.info is None else _named(bytes(client.info))
+
+
 @lru_cache(maxsize=1024)
-def _program(info: bytes) -> str:
-    """How a client calls itself: its name and version, if it has any."""
+def _named(info: bytes) -> str:
+    """Name and version, if there are any."""
     try:
         said = msgspec.json.decode(info, type=_ClientInfo)
     except (msgspec.DecodeError, RecursionError):

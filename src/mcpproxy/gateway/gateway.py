@@ -19,7 +19,6 @@ from mcpproxy.gateway.approvals import Approvals, NoStore
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Entry, Stock
 from mcpproxy.gateway.changes import Changes
-from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.downstream import Downstream
 from mcpproxy.gateway.endpoint import Authenticate, Endpoint
@@ -57,7 +56,6 @@ _ONE: Final = "/s/"
 _PROFILE: Final = "/p/"
 _PLACE_OF: Final = {DirectMode.name: _ALL, RetrieveMode.name: _CALL}
 _OWNER: Final = Caller("owner")
-_REST: Final = Client(Era.MODERN, "rest", info=jsonrpc.raw({"name": "REST"}))
 
 
 class Gateway:
@@ -199,7 +197,7 @@ class Gateway:
         live = self._pool.get(server)
         given = jsonrpc.raw(jsonrpc.members(arguments))
         params = {"name": jsonrpc.raw(tool), "arguments": given}
-        ask = Ask(_OWNER, "tools/call", params, client=_REST, request_id=request_id)
+        ask = Ask(_OWNER, "tools/call", params, request_id=request_id)
         if await self._dispatch.find(_OWNER, f"{server}:{tool}") is None:
             self._dispatch.denied(ask, server, tool)
             raise UpstreamError(
