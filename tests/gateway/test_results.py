@@ -94,10 +94,21 @@ def test_structured_content_is_kept_whole_with_the_text() -> None:
     assert "".join(shown(result)[1]).startswith('{"rows":[0,1,')
 
 
-def test_structured_content_that_repeats_the_text_is_kept_once() -> None:
-    rows = {"rows": list(range(200))}
-    pretty = json.dumps(rows, indent=1)
-    assert cut({"content": [text(pretty)], "structuredContent": rows})[1] == [pretty]
+@pytest.mark.parametrize(
+    ("texts", "structured"),
+    [
+        ([json.dumps({"rows": list(range(200))}, indent=1)], {"rows": list(range(200))}),
+        (["word " * 100], {"result": "word " * 100}),
+        (['{"a": 1}'] * 30, {"result": [{"a": 1}] * 30}),
+        (['{"a": 1}'] * 30, [{"a": 1}] * 30),
+        (["1" * 150], {"result": int("1" * 150)}),
+    ],
+)
+def test_structured_content_that_repeats_the_text_is_kept_once(
+    texts: list[str], structured: object
+) -> None:
+    content = [text(each) for each in texts]
+    assert cut({"content": content, "structuredContent": structured})[1] == ["\n\n".join(texts)]
 
 
 def test_structured_content_without_any_text_is_read_as_json() -> None:

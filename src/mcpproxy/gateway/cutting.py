@@ -91,7 +91,7 @@ def fitted(result: Raw, limit: int, keep: Callable[[str], str | None]) -> Raw:
         return result
     parts = [text for text in texts if text is not None]
     structured = members.get("structuredContent")
-    if structured is not None and not _same(_BETWEEN.join(parts), structured):
+    if structured is not None and not _repeats(parts, structured):
         parts.append(bytes(structured).decode(errors="replace"))
     whole = _BETWEEN.join(parts)
     if len(whole) <= limit:
@@ -142,12 +142,26 @@ def _text_block(text: str) -> Raw:
     return jsonrpc.raw({"type": "text", "text": text})
 
 
-def _same(text: str, structured: Raw) -> bool:
-    """Whether a text is the structured content once more, as servers are asked to repeat it."""
-    if len(text) > _COMPARED or not text.lstrip().startswith(("{", "[")):
+def _repeats(parts: list[str], structured: Raw) -> bool:
+    """Whether the texts say once more what the structured content says, as servers are asked to
+    make them: as JSON, as JSON for each item of a list, or as the one value under `result`.
+    """
+    if sum(map(len, parts)) > _COMPARED or len(memoryview(structured)) > _COMPARED:
         return False
     try:
-        one: Any = msgspec.json.decode(text)
-        return bool(one == msgspec.json.decode(structured))
+        value: Any = msgspec.json.decode(structured)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
+    said = [_value(part) for part in parts]
+    wrapped = isinstance(value, dict) and value.keys() == {"result"}
+    return any(
+        said in ([meant], meant) or parts == [meant]
+        for meant in ((value, value["result"]) if wrapped else (value,))
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return text

@@ -19,7 +19,7 @@ _CHOICES: Final = 6
 _NAME: Final = 64
 # A sentence ends there if it is long enough to be one (`e.g.` is none).
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`\"'(\[])|\n\s*\n")
-_SHORTEST: Final = 24
+_SHORTEST: Final = 16
 
 _CHARACTERS_A_TOKEN: Final = 4
 
