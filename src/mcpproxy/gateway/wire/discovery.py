@@ -7,20 +7,17 @@ says anything at all. Outages, logins and rate limits never reach this code.
 from typing import Final
 
 import msgspec
-from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.failures import OtherRevision
 from mcpproxy.gateway.wire import eras, jsonrpc
-from mcpproxy.gateway.wire.handshake import Agreed
+from mcpproxy.gateway.wire.handshake import Agreed, supported_in, texts
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 DISCOVER: Final = "server/discover"
 
 # What a discovery has besides what `initialize` of older revisions answers.
 _ENVELOPE: Final = ("supportedVersions", "resultType", "ttlMs", "cacheScope")
-
-_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 
 def read_discovery(answer: Members) -> Agreed | None:
@@ -35,7 +32,7 @@ def read_discovery(answer: Members) -> Agreed | None:
         return None
     try:
         result = jsonrpc.members(answer.get("result"))
-        supported = _texts(result.get("supportedVersions"))
+        supported = texts(result.get("supportedVersions"))
         if not set(supported) & set(eras.MODERN_VERSIONS):
             _check_shared(supported)
             return None
@@ -48,17 +45,9 @@ def read_discovery(answer: Members) -> Agreed | None:
     return agreed
 
 
-def modern_by_refusal(answer: Members) -> bool:
-    """Whether this answer to `initialize` says that the server is of a modern revision."""
-    error = jsonrpc.error_of(answer)
-    if error is None or error.code != eras.UNSUPPORTED_VERSION:
-        return False
-    return bool(set(_supported(error)) & set(eras.MODERN_VERSIONS))
-
-
 def _check_refusal(error: jsonrpc.RpcError) -> None:
     if error.code == eras.UNSUPPORTED_VERSION:
-        supported = _supported(error)
+        supported = supported_in(error)
         _check_shared(supported)
         if not set(supported) & set(eras.MODERN_VERSIONS):
             return
@@ -69,17 +58,6 @@ def _check_refusal(error: jsonrpc.RpcError) -> None:
 def _check_shared(supported: list[str]) -> None:
     if supported and not set(supported) & set(eras.ALL_VERSIONS):
         raise OtherRevision(f"the server speaks only {', '.join(supported[:5])}: none that we know")
-
-
-def _supported(error: jsonrpc.RpcError) -> list[str]:
-    try:
-        return _texts(jsonrpc.members(error.data).get("supported"))
-    except (msgspec.DecodeError, ProtocolError):
-        return []
-
-
-def _texts(raw: Raw | None) -> list[str]:
-    return [] if raw is None else _decode_texts(raw)
 
 
 def _as_introduced(result: Members) -> Members:

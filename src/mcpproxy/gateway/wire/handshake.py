@@ -8,11 +8,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.wire import jsonrpc
-from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS
+from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS, UNSUPPORTED_VERSION
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 CLIENT_CAPABILITIES: Final = jsonrpc.raw(
@@ -31,8 +32,10 @@ _VERSION_CODES: Final = (
     jsonrpc.INVALID_REQUEST,
     jsonrpc.UPSTREAM_ERROR,
     jsonrpc.INTERNAL_ERROR,
-    -32022,
+    UNSUPPORTED_VERSION,
 )
+
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def handshake(client_version: str) -> Handshake:
         if error is None:
             return _agreement(answer)
         refusal = error.message or f"error {error.code}"
-        if error.code not in _VERSION_CODES:
+        if error.code not in _VERSION_CODES or _names_others(error):
             break
     raise ProtocolError(f"initialize was refused: {refusal}")
 
@@ -86,6 +89,27 @@ def initialize_params(version: str, client_version: str) -> Raw:
             "clientInfo": {"name": "mcpproxy", "version": client_version},
         }
     )
+
+
+def _names_others(error: jsonrpc.RpcError) -> bool:
+    """Whether it says what the server speaks, and nothing of that has a handshake."""
+    supported = supported_in(error)
+    return bool(supported) and not set(supported) & set(LEGACY_VERSIONS)
+
+
+def supported_in(error: jsonrpc.RpcError) -> list[str]:
+    """The revisions that a refusal of a revision names; none when it is another refusal."""
+    if error.code != UNSUPPORTED_VERSION:
+        return []
+    try:
+        return texts(jsonrpc.members(error.data).get("supported"))
+    except (msgspec.DecodeError, ProtocolError):
+        return []
+
+
+def texts(raw: Raw | None) -> list[str]:
+    """An array of strings, empty when there is none. Raises msgspec.DecodeError."""
+    return [] if raw is None else _decode_texts(raw)
 
 
 def _agreement(answer: Members) -> Agreed:
