@@ -134,13 +134,19 @@ async def test_a_legacy_client_hears_that_the_tools_changed_only_when_they_did()
 
         async with listening(site.url, on_message) as client:
             await client.list_tools()
+            await client.list_prompts()
+            await until(lambda: site.gateway._changes.is_quiet)
+            heard.clear()
             await until(lambda: any(s.standing is not None for s in site.gateway._down.sessions))
             await site.gateway.apply({"remote": Upstream("remote", url=http), "local": upstream})
             await site.gateway.restart("remote")
             await site.connected("remote")
+            await client.list_prompts()
             assert heard == []
             await site.gateway.apply({"local": upstream})
-            await until(lambda: heard == ["ToolListChangedNotification"], lambda: heard)
+            kinds = ("PromptList", "ResourceList", "ToolList")
+            told = [f"{kind}ChangedNotification" for kind in kinds]
+            await until(lambda: sorted(heard) == told, lambda: heard)
 
 
 @asynccontextmanager

@@ -97,15 +97,24 @@ class Stock:
         """Grows whenever a server connects, changes or goes."""
 
     def replace(self, server: str, offer: Offer) -> frozenset[Kind]:
-        """Put what a server offers now; the kinds of which that is anything new."""
+        """Put what a server offers now; the kinds of which that is anything new. What it has not
+        said yet, after a restart, is what it said before.
+        """
         self.revision += 1
-        changed = {
-            Kind.TOOLS: self.tools.replace(server, offer.tools),
-            Kind.RESOURCES: self.resources.replace(server, offer.resources),
-            Kind.TEMPLATES: self.templates.replace(server, offer.templates),
-            Kind.PROMPTS: self.prompts.replace(server, offer.prompts),
-        }
-        return frozenset(kind for kind, is_new in changed.items() if is_new)
+        changed: set[Kind] = set()
+        for kind in offer.listed:
+            match kind:
+                case Kind.TOOLS:
+                    is_new = self.tools.replace(server, offer.tools)
+                case Kind.RESOURCES:
+                    is_new = self.resources.replace(server, offer.resources)
+                case Kind.TEMPLATES:
+                    is_new = self.templates.replace(server, offer.templates)
+                case Kind.PROMPTS:
+                    is_new = self.prompts.replace(server, offer.prompts)
+            if is_new:
+                changed.add(kind)
+        return frozenset(changed)
 
 
 def _shown(server: str, item: Item, member: str, name: str) -> Shown:

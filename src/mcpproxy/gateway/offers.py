@@ -49,18 +49,25 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """All of it, and why some of it is hidden."""
+    """All of it, and why some of it is hidden. Of the kinds that are not in `listed` nothing is
+    known yet.
+    """
 
     tools: tuple[Tool, ...] = ()
     resources: tuple[Item, ...] = ()
     templates: tuple[Item, ...] = ()
     prompts: tuple[Item, ...] = ()
     hidden: tuple[Hidden, ...] = ()
+    listed: frozenset[Kind] = frozenset()
 
     def having(self, listed: Listed[Tool] | Listed[Item]) -> "Offer":
         """The same with what a list says now; `hidden` is left as it is."""
         changed: dict[str, Any] = {listed.kind.value: listed.items}
-        return replace(self, **changed)
+        return replace(self, listed=self.listed | {listed.kind}, **changed)
+
+
+NOTHING: Final = Offer(listed=frozenset(Kind))
+"""What an upstream offers that is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.catalog import Stock
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.means import Means
-from mcpproxy.gateway.offers import Offer
+from mcpproxy.gateway.offers import NOTHING, Offer
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
@@ -83,7 +83,7 @@ class Pool:
             for name in gone:
                 del self._live[name]
                 self._admission.gone(name)
-                self._offer(name, Offer())
+                self._offer(name, NOTHING)
             for name, upstream in upstreams.items():
                 if is_offered(upstream) and name not in self._live:
                     self._live[name] = LiveUpstream(upstream, self._means, self)
