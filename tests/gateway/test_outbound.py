@@ -1,18 +1,13 @@
 """The way out: proxies and certificate authorities, configured or from the environment."""
 
-import ipaddress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mcpproxy.core.connection import Trouble
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.transports.outbound import Outbound
+from tests.gateway.certificates import self_signed
 from tests.gateway.hostile import Scripted
 from tests.gateway.world import running, serving, until, without_lifespan
 
@@ -55,41 +50,6 @@ async def test_the_environments_proxy_counts_where_none_is_configured(
 def test_this_machine_and_no_proxy_hosts_are_reached_directly(host: str, direct: bool) -> None:
     outbound = Outbound(Secret("http://proxy:3128"), no_proxy=("corp.example", "10.0.0.0/8"))
     assert (outbound.proxy_for("https", host) is None) is direct
-
-
-@dataclass(frozen=True)
-class Certificate:
-    file: Path
-    key: Path
-
-
-def self_signed(directory: Path) -> Certificate:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test authority")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    certificate = Certificate(directory / "ca.pem", directory / "key.pem")
-    certificate.file.write_bytes(made.public_bytes(pem))
-    certificate.key.write_bytes(private)
-    return certificate
 
 
 async def test_a_custom_authority_is_trusted_and_an_unknown_one_is_named_as_such(

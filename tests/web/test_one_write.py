@@ -67,3 +67,14 @@ async def test_closing_sends_what_is_held_first() -> None:
     transport.close()
     await asyncio.sleep(0)
     assert (wire.writes, transport.is_closing()) == ([b"last words"], True)
+
+
+async def test_nothing_is_written_after_the_end() -> None:
+    wire = Wire()
+    transport = around(wire)
+    transport.write(b"head")
+    wire.close()
+    await asyncio.sleep(0)
+    transport.write(b"more")
+    transport.write(b"of it")
+    assert wire.writes == []

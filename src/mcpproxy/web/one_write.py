@@ -20,16 +20,18 @@ class OneWrite:
         if self._later is None:
             self._held = data
             self._later = self._loop.call_soon(self.flush)
-            return
-        self._later.cancel()
-        self._later = None
-        self._transport.write(self._held + data)
+        else:
+            self._held += data
+            self.flush()
 
     def flush(self) -> None:
         """Write what is held."""
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        if self._later is None:
+            return
+        self._later.cancel()
+        self._later = None
+        # uvloop raises where asyncio only ignores what is written after the end.
+        if not self._transport.is_closing():
             self._transport.write(self._held)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import httptools
 
 from mcpproxy.core.errors import McpproxyError
-from mcpproxy.gateway.failures import Broken
+from mcpproxy.gateway.failures import Broken, NotSent
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.transports.answer import Answer, Headers
 from mcpproxy.gateway.transports.inflate import Inflate
@@ -138,9 +138,12 @@ class Connection(asyncio.Protocol):
         )
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a request; its answer, once its head is here. Raises Broken, ProtocolError."""
-        if self._transport is None:
-            raise Broken("the connection was closed")
+        """Send a request; its answer, once its head is here.
+
+        Raises NotSent, Broken, ProtocolError.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise NotSent("the server closed the connection at once")
         asked: asyncio.Future[Http1Answer] = asyncio.get_running_loop().create_future()
         self._asked = asked
         self._head = 0
@@ -161,9 +164,10 @@ class Connection(asyncio.Protocol):
         self._end(None)
 
     def go_on(self) -> None:
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        transport, paused, self._paused = self._transport, self._paused, False
+        # uvloop's transports take nothing ill but being told something after their end.
+        if paused and transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
     # --- what the transport says ----------------------------------------------------------
 
