@@ -1,0 +1,251 @@
+"""Questions of a legacy upstream: whose they are, and that nobody else is asked them."""
+
+import asyncio
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpproxy.core.model import Upstream
+from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.wire import jsonrpc
+from tests.gateway.era_peers import both_eras
+from tests.gateway.hostile import Raw, Scripted, Seen, scripted
+from tests.gateway.lone_upstream import ANNA, Lone, Person, a_client, lone
+from tests.gateway.world import FAST, until
+
+pytestmark = pytest.mark.anyio
+
+# A process that asks what a tool is named after, and answers it with what it was told. A tool
+# `wait` only waits, until the tool `go` is called.
+PROCESS = """
+import json, sys
+waiting, questions = [], {}
+def say(message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def done(id, text): say({"id": id, "result": {"content": [{"type": "text", "text": text}]}})
+TOOLS = ["wait", "go", "ask", "drop", "ping", "log"]
+asked = 0
+for line in sys.stdin:
+    message = json.loads(line)
+    method, id = message.get("method"), message.get("id")
+    if method == "initialize":
+        version = message["params"]["protocolVersion"]
+        say({"id": id, "result": {"protocolVersion": version, "capabilities": {"tools": {}},
+             "serverInfo": {"name": "s", "version": "1"}}})
+    elif method == "notifications/initialized":
+        say({"id": "r", "method": "roots/list"})
+    elif method == "tools/list":
+        say({"id": id, "result": {"tools": [{"name": n, "inputSchema": {}} for n in TOOLS]}})
+    elif method == "tools/call":
+        tool, given = message["params"]["name"], message["params"].get("arguments") or {}
+        if tool == "wait": waiting.append(id)
+        elif tool == "go":
+            for other in waiting: done(other, "went")
+            done(id, "gone")
+        elif tool == "log":
+            say({"method": "notifications/message", "params": {"level": "info", "data": "x"}})
+            done(id, "logged")
+        else:
+            asked += 1
+            questions[asked] = id
+            say({"id": asked, **given})
+            if tool == "drop":
+                say({"method": "notifications/cancelled", "params": {"requestId": asked}})
+                done(id, "dropped")
+    elif id == "r": print("roots", json.dumps(message["result"]), file=sys.stderr, flush=True)
+    elif id is not None:
+        done(questions.pop(id), json.dumps(message.get("result", message.get("error"))))
+"""
+FORM = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+
+
+def a_process(tmp_path: Path) -> Upstream:
+    program = tmp_path / "asks.py"
+    program.write_text(PROCESS)
+    return Upstream("up", command=sys.executable, args=(str(program),))
+
+
+def elicitation(**more: Any) -> dict[str, Any]:
+    return {"method": "elicitation/create", "params": {**FORM, **more}}
+
+
+async def told(up: Lone, client: Any, question: dict[str, Any]) -> Any:
+    """What the process heard in answer to its question, asked during this client's call."""
+    return json.loads(await up.call("ask", client, **question))
+
+
+async def waiting(up: Lone, client: Any) -> asyncio.Task[str]:
+    """A call of this client that is in flight."""
+    task = asyncio.create_task(up.call("wait", client))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_what_is_asked_before_any_call_is_answered_with_nothing(tmp_path: Path) -> None:
+    async with lone(a_process(tmp_path)) as up:
+        await until(lambda: 'up: stderr: roots {"roots": []}' in up.heard.lines)
+
+
+async def test_the_one_caller_is_asked_and_its_words_pass_untouched(tmp_path: Path) -> None:
+    person = Person(ANNA)
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        answer = await told(up, a_client(person), elicitation(extra={"kept": [1, None]}))
+        assert answer == ANNA["elicitation/create"]
+        assert person.asked == [("elicitation/create", {**FORM, "extra": {"kept": [1, None]}})]
+
+
+async def test_nobody_is_asked_while_several_callers_wait(tmp_path: Path) -> None:
+    anna, bert = Person(ANNA), Person(ANNA)
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        other = await waiting(up, a_client(bert, able={}, caller="bert"))
+        answer = await told(up, a_client(anna, caller="anna"), elicitation())
+        assert "several callers" in answer["message"]
+        assert anna.asked == bert.asked == []
+        await up.call("go")
+        assert await other == "went"
+
+
+async def test_of_one_callers_clients_the_newest_that_can_is_asked(tmp_path: Path) -> None:
+    able, unable = Person(ANNA), Person(ANNA)
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        first = await waiting(up, a_client(able))
+        answer = await told(up, a_client(unable, able={"roots": {}}), elicitation())
+        assert answer == ANNA["elicitation/create"]
+        assert (len(able.asked), len(unable.asked)) == (1, 0)
+        await up.call("go")
+        await first
+
+
+async def test_clients_without_a_caller_are_alone_with_themselves(tmp_path: Path) -> None:
+    one, two = Person(ANNA), Person(ANNA)
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        first = await waiting(up, a_client(one, caller=""))
+        assert (
+            "several callers"
+            in (await told(up, a_client(two, caller=""), elicitation()))["message"]
+        )
+        await up.call("go")
+        await first
+
+
+async def test_a_call_of_our_own_has_nobody_to_ask_and_no_roots(tmp_path: Path) -> None:
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        assert "no client" in (await told(up, None, elicitation()))["message"]
+        assert await told(up, None, {"method": "roots/list"}) == {"roots": []}
+        rootless = a_client(Person(ANNA), able={"elicitation": {}})
+        assert await told(up, rootless, {"method": "roots/list"}) == {"roots": []}
+        assert (await told(up, rootless, {"method": "made/up"}))["code"] == -32601
+        assert await told(up, rootless, {"method": "ping"}) == {}
+
+
+async def test_a_question_that_is_taken_back_is_taken_from_the_client_too(tmp_path: Path) -> None:
+    person = Person()
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        assert await up.call("drop", a_client(person), **elicitation()) == "dropped"
+        await until(lambda: person.asking == 0)
+
+
+async def test_a_modern_client_alone_hears_the_log_of_a_process_in_its_call(tmp_path: Path) -> None:
+    heard: list[Any] = []
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        await up.call("log", a_client(era=Era.MODERN), heard.append)
+        assert [jsonrpc.text(message["method"]) for message in heard] == ["notifications/message"]
+        assert up.said == []
+        await up.call("log", a_client(era=Era.LEGACY), heard.append)
+        assert [method for method, _ in up.said] == ["notifications/message"]
+
+
+async def test_a_question_on_the_stream_of_a_call_is_for_its_client_whoever_else_waits() -> None:
+    anna, bert = Person(ANNA), Person(ANNA)
+    heard: list[Any] = []
+    async with both_eras() as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        client = a_client(bert, caller="bert")
+        other = asyncio.create_task(up.call("slow", client, heard.append))
+        await until(lambda: len(heard) == 1)
+        assert await up.call("ask", a_client(anna, caller="anna")) == "Anna"
+        assert bert.asked == []
+        other.cancel()
+
+
+async def test_a_client_that_takes_too_long_costs_the_question_and_not_the_session(
+    tmp_path: Path,
+) -> None:
+    limits = replace(FAST, ask_timeout=timedelta(milliseconds=100))
+    async with lone(a_process(tmp_path), limits=limits) as up:
+        await up.connected()
+        answer = await told(up, a_client(Person()), elicitation())
+        assert "not answered in time" in answer["message"]
+        assert await told(up, a_client(Person(ANNA)), elicitation()) == ANNA["elicitation/create"]
+
+
+async def test_notifications_of_clients_are_passed_on() -> None:
+    server = Scripted()
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        await up.live.notify("notifications/roots/list_changed", None)
+        assert server.count("notifications/roots/list_changed") == 1
+
+
+# --- wishes -----------------------------------------------------------------------------------
+
+
+async def test_subscriptions_and_the_log_level_are_told_again_to_every_new_session() -> None:
+    server = Scripted()
+    live = {"s1"}
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "initialize":
+            server.session_id = f"s{server.count('initialize')}"
+            live.add(server.session_id)
+            return None
+        return None if seen.headers.get("mcp-session-id", "s1") in live else Raw(404)
+
+    server.answer = answer
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        assert "result" in await up.live.subscribe("memo://a")
+        assert "result" in await up.live.subscribe("memo://b")
+        await up.live.unsubscribe("memo://b")
+        assert "result" in await up.live.set_log_level("debug")
+        live.clear()
+        await up.live.request(Call("ping"))
+        await until(lambda: server.count("resources/subscribe") == 3)
+        again = [
+            seen.message["params"] for seen in server.seen if seen.method == "resources/subscribe"
+        ]
+        assert again[-1] == {"uri": "memo://a"}
+        assert server.count("logging/setLevel") == 2
+        updated = ("notifications/resources/updated", {"uri": "memo://a"})
+        await until(lambda: up.said == [updated])
+
+
+async def test_a_wish_that_was_refused_is_not_repeated() -> None:
+    server = Scripted()
+
+    async def answer(seen: Seen) -> Any:
+        if seen.method == "resources/subscribe":
+            return {"error": {"code": -32602, "message": "no such resource"}}
+        return None
+
+    server.answer = answer
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        assert "error" in await up.live.subscribe("memo://a")
+        up.live.ended(up.live._session, ConnectionError())  # type: ignore[arg-type]
+        await until(lambda: server.count("initialize") == 2)
+        await up.connected()
+        assert "result" in await up.live.request(Call("ping"))
+        assert server.count("resources/subscribe") == 1
