@@ -28,7 +28,11 @@ SAMPLE = {
     },
 }
 ROOTS = {"method": "roots/list"}
-CAPABLE = {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}, "roots": {}}
+CAPABLE: dict[str, Any] = {
+    "elicitation": {"form": {}, "url": {}},
+    "sampling": {"tools": {}},
+    "roots": {},
+}
 
 
 @dataclass
@@ -72,6 +76,7 @@ class AskingServer:
 
     async def _call(self, said: Any, send: Any) -> None:
         self.calls += 1
+        own = self.calls
         arguments = said["params"].get("arguments", {})
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -82,11 +87,11 @@ class AskingServer:
 
         for note in arguments.get("say", ()):
             await say(note)
-        heard = []
+        heard: list[Any] = []
         for round_ in arguments.get("ask", ()):
             futures = []
             for number, question in enumerate(round_):
-                key = f"u{self.calls}-{len(heard)}-{number}"
+                key = f"u{own}-{len(heard)}-{number}"
                 self._waiting[key] = asyncio.get_running_loop().create_future()
                 futures.append(self._waiting[key])
                 await say({"id": key, **question})

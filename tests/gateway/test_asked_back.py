@@ -60,7 +60,7 @@ async def test_the_official_client_of_either_era_answers_a_legacy_upstream(mode:
     async def roots(context: Any) -> ListRootsResult:
         return ListRootsResult(roots=[Root(uri="file:///home/ada", name="home")])  # type: ignore[arg-type]
 
-    answering = {
+    answering: dict[str, Any] = {
         "elicitation_callback": elicit,
         "sampling_callback": sample,
         "list_roots_callback": roots,

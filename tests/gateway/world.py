@@ -15,7 +15,7 @@ from mcpproxy.core.control import Control
 from mcpproxy.core.health import Health, Snapshot, assess
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.notices import Notice, ToolCalled
-from mcpproxy.core.ports import ApprovalStore, TokenSource
+from mcpproxy.core.ports import ApprovalStore, Clock, TokenSource
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.gateway.limits import GatewayLimits
@@ -165,12 +165,14 @@ async def running(
     outbound: Outbound = FROM_ENVIRONMENT,
     control: Control | None = None,
     approvals: ApprovalStore | None = None,
+    clock: Clock | None = None,
+    **options: Any,
 ) -> AsyncIterator[Site]:
-    """A gateway over these upstreams, served on a free port."""
+    """A gateway over these upstreams, served on a free port. `options` are the gateway's."""
     heard = Recorder()
     gateway = Gateway(
         tokens=tokens or NoTokens(),
-        clock=RealClock(),
+        clock=clock or RealClock(),
         publisher=heard,
         log=heard,
         health=lambda server: health(gateway, server),
@@ -179,6 +181,7 @@ async def running(
         outbound=outbound,
         control=control,
         approvals=approvals,
+        **options,
     )
     await gateway.start({upstream.name: upstream for upstream in upstreams})
     try:

@@ -83,7 +83,7 @@ class SessionBook:
         await self.ready()
         with contextlib.suppress(McpproxyError):
             self._merge(await self._memory.get_setting(_NAME))
-            self._book.used.update(in_use)
+            self._used(in_use)
             self._forget_old()
             text = msgspec.json.encode(self._book).decode()
             if text != self._written:
@@ -102,9 +102,12 @@ class SessionBook:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         self._book.ended = {**written.ended, **self._book.ended}
-        for digest, used in written.used.items():
+        self._used(written.used)
+
+    def _used(self, items: Mapping[str, Used]) -> None:
+        for digest, used in items.items():
             known = self._book.used.get(digest)
-            if digest not in self._book.ended and (known is None or known.at < used.at):
+            if digest not in self._book.ended and (known is None or known.at <= used.at):
                 self._book.used[digest] = used
 
     def _forget_old(self) -> None:
