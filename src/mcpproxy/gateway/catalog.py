@@ -65,9 +65,13 @@ class Catalog(Shelf[Tool, Entry]):
         """By the name clients see, or by `server:tool`."""
         return self._by_name.get(name) or self._by_id.get(name)
 
-    def _index(self) -> None:
-        super()._index()
-        self._by_id = {entry.id: entry for entry in self}
+    def _put(self, entry: Entry) -> None:
+        super()._put(entry)
+        self._by_id[entry.id] = entry
+
+    def _drop(self, entry: Entry) -> None:
+        super()._drop(entry)
+        del self._by_id[entry.id]
 
 
 def prompt_shelf() -> Shelf[Item, Shown]:

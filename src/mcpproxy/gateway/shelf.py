@@ -47,12 +47,16 @@ class Shelf(Generic[I, E]):
         self._items: dict[str, tuple[I, ...]] = {}
         self._by_server: dict[str, tuple[E, ...]] = {}
         self._by_name: dict[str, E] = {}
+        self._in_order: list[E] | None = None
+        self._collided = False
         self._by_own_name: dict[str, tuple[E, ...]] | None = None
         self.revision = 0
 
     def __iter__(self) -> Iterator[E]:
         """All entries, in the order of their names."""
-        return iter(self._by_name.values())
+        if self._in_order is None:
+            self._in_order = sorted(self._by_name.values(), key=lambda entry: entry.name)
+        return iter(self._in_order)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -61,12 +65,13 @@ class Shelf(Generic[I, E]):
         """Put what a server offers now; whether that is anything new."""
         if items == self._items.get(server, ()):
             return False
+        before = self._by_server.get(server, ())
         if items:
             self._items[server] = items
             self._by_server[server] = tuple(self._expose(server, item) for item in items)
         else:
             del self._items[server], self._by_server[server]
-        self._index()
+        self._index(before, self._by_server.get(server, ()))
         return True
 
     def find(self, name: str) -> E | None:
@@ -87,12 +92,35 @@ class Shelf(Generic[I, E]):
                     self._by_own_name[item.name] = (*others, entry)
         return self._by_own_name.get(own_name, ())
 
-    def _index(self) -> None:
+    def _index(self, gone: tuple[E, ...], come: tuple[E, ...]) -> None:
+        """Only what changed: with a hundred servers coming up it is done a hundred times."""
         self.revision += 1
-        self._by_own_name = None
-        entries = [entry for server in sorted(self._by_server) for entry in self._by_server[server]]
-        entries.sort(key=lambda entry: (entry.name, entry.server))
-        self._by_name = {}
-        for entry in entries:
-            # Two items under one name need a collision of digests; the first keeps it.
-            self._by_name.setdefault(entry.name, entry)
+        self._in_order = self._by_own_name = None
+        if not self._collided:
+            for entry in gone:
+                self._drop(entry)
+            for entry in come:
+                if entry.name in self._by_name:
+                    self._collided = True
+                    break
+                self._put(entry)
+        if self._collided:
+            self._index_anew()
+
+    def _index_anew(self) -> None:
+        """Two items under one name need a collision of digests; the first keeps it, in an order
+        that does not depend on who came first.
+        """
+        for entry in list(self._by_name.values()):
+            self._drop(entry)
+        entries = [entry for server in self._by_server.values() for entry in server]
+        for entry in sorted(entries, key=lambda entry: (entry.name, entry.server)):
+            if entry.name not in self._by_name:
+                self._put(entry)
+        self._collided = len(self._by_name) != len(entries)
+
+    def _put(self, entry: E) -> None:
+        self._by_name[entry.name] = entry
+
+    def _drop(self, entry: E) -> None:
+        del self._by_name[entry.name]
