@@ -14,7 +14,17 @@ from mcpproxy.core.model import OAuthConfig, RegistrationSource, Secret, Upstrea
 from mcpproxy.core.pending_login import PendingLogin
 from mcpproxy.oauth.conversation import Conversation
 from mcpproxy.storage.memory import MemoryStore
-from tests.oauth.made import ISSUER, NOW, REDIRECT, SERVER, FixedClock, Network, answer, nothing
+from tests.oauth.made import (
+    GRANT,
+    ISSUER,
+    NOW,
+    REDIRECT,
+    SERVER,
+    FixedClock,
+    Network,
+    answer,
+    nothing,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -70,9 +80,11 @@ class World:
             token_urlsafe=lambda size: f"random-{next(numbers)}-of-{size}",
         )
 
-    async def prepare(self, config: OAuthConfig | None = None) -> PendingLogin:
+    async def prepare(
+        self, config: OAuthConfig | None = None, *, challenge: str = CHALLENGE
+    ) -> PendingLogin:
         upstream = replace(UPSTREAM, oauth=config)
-        return await self.conversation.prepare(upstream, REDIRECT, challenge=CHALLENGE)
+        return await self.conversation.prepare(upstream, REDIRECT, challenge=challenge)
 
     def comes_back(self, login: PendingLogin, query: str = "code=the-code") -> str:
         state = login.state.reveal()
@@ -82,6 +94,28 @@ class World:
 
     def registrations(self) -> int:
         return self.network.log.count(f"POST {ISSUER}/register")
+
+
+async def test_a_login_for_more_scope_keeps_what_the_one_before_had() -> None:
+    world = World()
+    narrow = replace(GRANT, scope="read mine", tokens=replace(GRANT.tokens, scope="read"))
+    await world.store.replace_grant(narrow)
+    wider = f'{CHALLENGE}, error="insufficient_scope", scope="write"'
+    login = await world.prepare(OAuthConfig(scopes=("mine",)), challenge=wider)
+    assert login.scope == "read mine write offline_access"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "error"),
+    [(ISSUER, "invalid_token"), ("https://other.example", "insufficient_scope")],
+)
+async def test_a_login_for_another_reason_or_elsewhere_asks_for_no_scope_of_the_one_before(
+    issuer: str, error: str
+) -> None:
+    world = World()
+    await world.store.replace_grant(replace(GRANT, issuer=issuer, scope="old"))
+    login = await world.prepare(challenge=f'{CHALLENGE}, error="{error}", scope="write"')
+    assert login.scope == "write offline_access"
 
 
 async def test_a_login_ends_in_a_grant_with_all_that_a_refresh_needs() -> None:

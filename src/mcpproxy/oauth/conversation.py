@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from mcpproxy.core.challenge import bearer_challenge
 from mcpproxy.core.errors import DiscoveryFailed, LoginDenied, LoginError, LoginTimedOut
 from mcpproxy.core.http import HttpReply, NoReply
 from mcpproxy.core.model import (
@@ -99,6 +100,7 @@ class Conversation:
         token_urlsafe: Callable[[int], str] = secrets.token_urlsafe,
     ) -> None:
         self._sender = sender
+        self._store = store
         self._clock = clock
         self._token_urlsafe = token_urlsafe
         self._clients = Clients(sender, store, clock)
@@ -233,8 +235,20 @@ class Conversation:
         if way is GrantType.CLIENT_CREDENTIALS:
             scope = " ".join(config.scopes or found.scopes) or None
         else:
-            scope = choose_scope(config.scopes, found)
+            held = await self._held_scopes(upstream.name, challenge, named)
+            wider = replace(found, scopes=(*held, *found.scopes))
+            scope = choose_scope(() if held else config.scopes, wider)
         return _Ground(upstream, upstream.url, config, found, scope, way)
+
+    async def _held_scopes(self, server: str, header: str | None, issuer: str) -> tuple[str, ...]:
+        """The scopes of a login that turned out too narrow: a wider one must not lose them."""
+        challenge = bearer_challenge(header)
+        if challenge is None or challenge.error != "insufficient_scope":
+            return ()
+        grant = await self._store.load_grant(server)
+        if grant is None or grant.issuer != issuer:
+            return ()
+        return (*(grant.scope or "").split(), *(grant.tokens.scope or "").split())
 
     async def _client(self, ground: "_Ground", redirect_uri: str) -> ClientRegistration:
         client = configured_client(ground.config, ground.found.server, redirect_uri)
