@@ -7,6 +7,7 @@ drawn from a seed. What is counted is counted after everybody has left.
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.gateway import Gateway
@@ -29,9 +30,15 @@ WORKERS: Final = 12
 PATIENCE: Final = 15.0
 """Seconds after which a step that has no answer is a fault of ours."""
 
-LIMITS: Final = replace(FAST, session_idle=timedelta(seconds=1), max_sessions=400)
+LIMITS: Final = replace(
+    FAST,
+    session_idle=timedelta(seconds=1),
+    ask_timeout=timedelta(seconds=1),
+    max_sessions=400,
+)
 TOOLS: Final = ("local__echo", "remote__echo")
 SLOW: Final = ("local__slow", "remote__slow")
+ASK: Final[dict[str, Any]] = {"name": "local__ask", "arguments": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,9 @@ class Left:
 
 
 class Churn:
-    """Steps against one gateway. `done` counts them by name, `statuses` what clients were told."""
+    """Steps against one gateway. `done` counts them by name, `statuses` what clients were told,
+    `answered` the questions that they answered.
+    """
 
     def __init__(self, site: Site, server: ForgetfulServer, seed: int) -> None:
         self._site = site
@@ -56,6 +65,7 @@ class Churn:
         self._version = 0
         self.done: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
+        self.answered = 0
         self._steps: dict[str, tuple[int, Callable[[Client], Awaitable[object]]]] = {
             "connect": (14, self._connect),
             "call": (40, self._call),
@@ -63,6 +73,9 @@ class Churn:
             "cancel": (8, self._cancel),
             "close in the middle": (8, self._close_in_the_middle),
             "listen": (6, self._listen),
+            "listen without a session": (4, self._listen_modern),
+            "be asked": (4, self._be_asked),
+            "be asked and go": (2, self._be_asked_and_go),
             "leave": (4, self._leave),
             "go silently": (6, self._go),
             "kill the process": (0, self._kill),
@@ -113,12 +126,8 @@ class Churn:
             client.session = None
 
     async def _call_modern(self, client: Client) -> None:
-        params: dict[str, object] = {"name": self._random.choice(TOOLS), "arguments": {}}
-        session, client.session = client.session, None
-        try:
-            self.statuses[await client.call_modern("tools/call", params)] += 1
-        finally:
-            client.session = session
+        params: dict[str, Any] = {"name": self._random.choice(TOOLS), "arguments": {}}
+        await self._without_session(client, "tools/call", params)
 
     async def _cancel(self, client: Client) -> None:
         await self._session(client)
@@ -151,6 +160,36 @@ class Churn:
         await other.listen()
         await asyncio.sleep(self._random.random() * 0.01)
         await other.drop()
+
+    async def _listen_modern(self, client: Client) -> None:
+        other = Client(self._site.url, KEY)
+        await other.listen_modern()
+        await asyncio.sleep(self._random.random() * 0.01)
+        await other.drop()
+
+    async def _be_asked(self, client: Client) -> None:
+        """A question that waits for its answer, which comes with the call's repetition."""
+        asked = await self._be_asked_and_go(client)
+        if asked.get("resultType") != "input_required":
+            return
+        answers = {key: {"action": "accept", "content": {}} for key in asked["inputRequests"]}
+        params = {**ASK, "inputResponses": answers, "requestState": asked["requestState"]}
+        await self._without_session(client, "tools/call", params)
+        self.answered += 1
+
+    async def _be_asked_and_go(self, client: Client) -> dict[str, Any]:
+        body = await self._without_session(client, "tools/call", ASK)
+        found: dict[str, Any] = json.loads(body).get("result", {})
+        return found
+
+    async def _without_session(self, client: Client, method: str, params: dict[str, Any]) -> bytes:
+        session, client.session = client.session, None
+        try:
+            status, body = await client.call_modern(method, params)
+        finally:
+            client.session = session
+        self.statuses[status] += 1
+        return body
 
     async def _leave(self, client: Client) -> None:
         if client.session is not None:
@@ -244,7 +283,9 @@ async def _settled() -> None:
 
 
 def sessions(gateway: Gateway) -> int:
-    return len(gateway._sessions)
+    """Clients' sessions and streams, and calls that wait for a client's answer."""
+    down = gateway._down
+    return len(down.sessions) + len(gateway._hub) + len(down.lot)
 
 
 def children() -> list[int]:

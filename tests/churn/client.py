@@ -39,18 +39,17 @@ class Client:
         message = {"id": request_id, "method": "tools/call", "params": params}
         return (await self.post(message))[0]
 
-    async def call_modern(self, method: str, params: dict[str, Any]) -> int:
-        """A request of the stateless era; its status."""
-        meta = {
-            META_VERSION: LATEST_MODERN,
-            META_CAPABILITIES: {},
-            META_CLIENT: {"name": "churn", "version": "1"},
-        }
-        headers = {"MCP-Protocol-Version": LATEST_MODERN, "Mcp-Method": method}
-        if "name" in params:
-            headers["Mcp-Name"] = params["name"]
-        message = {"id": 1, "method": method, "params": {**params, "_meta": meta}}
-        return (await self.post(message, headers))[0]
+    async def call_modern(self, method: str, params: dict[str, Any]) -> tuple[int, bytes]:
+        """A request of the stateless era, by a client that can be asked; status and body."""
+        message, headers = _modern(method, params)
+        status, _, body = await self.post(message, headers)
+        return status, body
+
+    async def listen_modern(self) -> None:
+        """Open a subscription of the stateless era; nobody reads it."""
+        wanted = {"notifications": {"toolsListChanged": True}}
+        message, headers = _modern("subscriptions/listen", wanted)
+        await self.send("POST", headers, json.dumps({"jsonrpc": "2.0", **message}).encode())
 
     async def post(
         self, message: dict[str, Any], headers: dict[str, str] | None = None
@@ -111,3 +110,16 @@ class Client:
                 body += (await reader.readexactly(size + 2))[:-2]
             await reader.readexactly(2)
         return int(head[0].split()[1]), headers, body
+
+
+def _modern(method: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A request of the stateless era, and the headers that repeat what it says."""
+    meta = {
+        META_VERSION: LATEST_MODERN,
+        META_CAPABILITIES: {"elicitation": {"form": {}}},
+        META_CLIENT: {"name": "churn", "version": "1"},
+    }
+    headers = {"MCP-Protocol-Version": LATEST_MODERN, "Mcp-Method": method}
+    if "name" in params:
+        headers["Mcp-Name"] = params["name"]
+    return {"id": 1, "method": method, "params": {**params, "_meta": meta}}, headers

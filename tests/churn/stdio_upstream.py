@@ -6,9 +6,13 @@ import threading
 from typing import Any
 
 SAY = threading.Lock()
+ASKING: dict[str, dict[str, Any]] = {}
+"""Calls that wait for a person, by the id of our question."""
+
+QUESTION = {"message": "Go on?", "requestedSchema": {"type": "object", "properties": {}}}
 TOOLS = [
     {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
-    for name in ("echo", "slow")
+    for name in ("echo", "slow", "ask")
 ]
 
 
@@ -46,17 +50,31 @@ def respond(message: dict[str, Any]) -> None:
         say({**envelope, "result": result})
 
 
-def main() -> None:
-    for line in sys.stdin:
-        message = json.loads(line)
-        if "id" not in message or "method" not in message:
-            continue
-        if message["method"] == "tools/call" and message["params"]["name"] == "slow":
+def ask(message: dict[str, Any]) -> None:
+    question = f"question-{message['id']}"
+    ASKING[question] = message
+    say({"jsonrpc": "2.0", "id": question, "method": "elicitation/create", "params": QUESTION})
+
+
+def take(message: dict[str, Any]) -> None:
+    if "method" not in message:
+        if (asked := ASKING.pop(message["id"], None)) is not None:
+            respond(asked)
+    elif "id" in message:
+        tool = message["params"]["name"] if message["method"] == "tools/call" else ""
+        if tool == "slow":
             timer = threading.Timer(0.2, respond, (message,))
             timer.daemon = True
             timer.start()
+        elif tool == "ask":
+            ask(message)
         else:
             respond(message)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        take(json.loads(line))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ async def test_nothing_stays_behind_of_clients_that_come_cancel_and_go() -> None
     assert complaints(before, after, STEPS) == []
     assert set(story.statuses) <= {200, 404}
     assert story.statuses[200] > STEPS / 4
+    assert story.answered > STEPS / 200
     record(
         "churn",
         goal="no task, descriptor, process, session or memory left by 100,000 steps of churn",
