@@ -26,7 +26,7 @@ from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
 from mcpproxy.gateway.client import Client
-from mcpproxy.gateway.login_prompt import LoginPrompts, needs_login
+from mcpproxy.gateway.login_prompt import LoginPrompts
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call
@@ -64,7 +64,7 @@ class Dispatch:
         self._clock = clock
         self._publisher = publisher
         self.mentions = Mentions()
-        self.logins = logins
+        self._logins = logins
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
         """Whether this tool exists for this caller."""
@@ -98,17 +98,27 @@ class Dispatch:
         """A moment for upstreams that were started just now: some clients list tools only once."""
         await self._pool.tried()
 
-    async def find(self, caller: Caller, name: str) -> Entry | None:
+    async def find(self, caller: Caller, name: str, ask: Ask | None = None) -> Entry | None:
         """The tool of this name (`server__tool` or `server:tool`), if it exists for this caller.
 
         A client may remember names of an upstream that has not been connected yet since we were
-        started: that one is waited for. Raises why it cannot be connected.
+        started: that one is waited for, and with an `ask` for a login too that it needs. Raises why
+        it cannot be connected.
         """
         entry = self._catalog.find(name)
         if entry is None and (live := self._expected(caller, name)) is not None:
-            await live.introduced()
+            await self._introduced(live, ask)
             entry = self._catalog.find(name)
         return entry if entry is not None and self.allows(caller, entry) else None
+
+    async def _introduced(self, live: LiveUpstream, ask: Ask | None) -> None:
+        try:
+            await live.introduced()
+        except McpproxyError as error:
+            if ask is None:
+                raise
+            await self.after_login(live.name, ask, error)
+            await self._pool.get(live.name).introduced()
 
     def _expected(self, caller: Caller, name: str) -> LiveUpstream | None:
         """The upstream whose tool this would be, while it has not said what it has."""
@@ -137,23 +147,24 @@ class Dispatch:
         try:
             return await self.send(live, tool, ask, params)
         except McpproxyError as error:
-            if not needs_login(error):
-                return tool_error(error, live.name)
-            return await self._after_login(live.name, error, ask, tool, params)
+            return await self._again(live.name, error, tool, ask, params)
 
-    async def _after_login(
-        self, server: str, error: McpproxyError, ask: Ask, tool: str, params: Members
+    async def _again(
+        self, server: str, error: McpproxyError, tool: str, ask: Ask, params: Members
     ) -> Members:
-        """The call again once the person has logged in; else the error, and where they can."""
+        """The call once more if the person has logged in because of its error."""
         try:
-            if await self.logins.logged_in(server, ask):
-                await self._pool.settled()
-                if self.admitted(server, tool) is None:
-                    return self.denied(ask, server, tool)
-                return await self.send(self._pool.get(server), tool, ask, params)
+            await self.after_login(server, ask, error)
+            if self.admitted(server, tool) is None:
+                return self.denied(ask, server, tool)
+            return await self.send(self._pool.get(server), tool, ask, params)
         except McpproxyError as later:
             return tool_error(later, server)
-        return tool_error(error, server, await self.logins.link(server, ask))
+
+    async def after_login(self, server: str, ask: Ask, error: McpproxyError) -> None:
+        """Returns once the person has logged in because of this error. Otherwise raises it."""
+        await self._logins.after_login(server, ask, error)
+        await self._pool.settled()
 
     async def send(
         self,
@@ -240,10 +251,8 @@ def unknown_tool(name: str) -> Members:
     return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"Unknown tool: {name}")
 
 
-def words_for(error: McpproxyError, server: str, link: str = "") -> str:
-    """What went wrong and what happens next, for the person or agent behind a call; `link` is
-    where they can log in.
-    """
+def words_for(error: McpproxyError, server: str) -> str:
+    """What went wrong and what happens next, for the person or agent behind a call."""
     parts = [error.message]
     if isinstance(error, RefreshPending | UpstreamUnavailable) and error.retry_at is not None:
         parts.append(f"The next try is at {rfc3339(error.retry_at)}")
@@ -253,17 +262,15 @@ def words_for(error: McpproxyError, server: str, link: str = "") -> str:
         parts.append(f"Log in with: mcpproxy auth login {server}")
     elif isinstance(error, TokenUnavailable):
         parts.append("It is retried by itself; call again later")
-    if link:
-        parts.append(f"Or log in at {link} ")
     return ". ".join(part.rstrip(".") for part in parts) + "."
 
 
-def tool_error(error: McpproxyError, server: str, link: str = "") -> Members:
+def tool_error(error: McpproxyError, server: str) -> Members:
     """Trouble as the result of a tool, so that the model behind the client reads it."""
     return jsonrpc.result(
         jsonrpc.encode(
             {
-                "content": [{"type": "text", "text": words_for(error, server, link)}],
+                "content": [{"type": "text", "text": words_for(error, server)}],
                 "isError": True,
                 "_meta": {"mcpproxy/error": _facts(error, server)},
             }

@@ -39,7 +39,21 @@ class LoginPrompts:
         self._begun_at: dict[str, timedelta] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
-    async def logged_in(self, server: str, ask: Ask) -> bool:
+    async def after_login(self, server: str, ask: Ask, error: McpproxyError) -> None:
+        """Returns once the person has logged in because of this error. Otherwise raises it, with
+        where they can log in if that is known.
+        """
+        if not needs_login(error):
+            raise error
+        if await self._logged_in(server, ask):
+            return
+        flow = await self._flow(server, ask)
+        if flow is None:
+            raise error
+        step = error.next_step or f"Log in with: mcpproxy auth login {server}"
+        raise LoginRequired(error.message, next_step=f"{step}. Or open {_link(flow)} ") from error
+
+    async def _logged_in(self, server: str, ask: Ask) -> bool:
         """Whether the person behind this request was asked and has logged in now."""
         client = ask.client
         if client is None or client.asker is None or not can_open_urls(client.capabilities):
@@ -61,13 +75,6 @@ class LoginPrompts:
         # Another call of the same client asks already: its answer is this one's too.
         await asyncio.wait((asking,), timeout=self._limits.ask_timeout.total_seconds())
         return asking.done() and not asking.cancelled() and asking.result()
-
-    async def link(self, server: str, ask: Ask) -> str:
-        """Where the person can log in, for the words of an error; empty when nowhere."""
-        flow = await self._flow(server, ask)
-        if flow is None:
-            return ""
-        return flow.verification_uri or flow.authorization_url
 
     # --- one login --------------------------------------------------------------------------
 
@@ -105,7 +112,7 @@ class LoginPrompts:
         params = {
             "mode": "url",
             "message": _message(flow),
-            "url": flow.verification_uri or flow.authorization_url,
+            "url": _link(flow),
             "elicitationId": elicitation,
         }
         try:
@@ -120,6 +127,10 @@ class LoginPrompts:
             told = jsonrpc.notification(_COMPLETE, jsonrpc.raw({"elicitationId": elicitation}))
             ask.sink(jsonrpc.members(told))
         return done.outcome == "succeeded"
+
+
+def _link(flow: LoginFlow) -> str:
+    return flow.authorization_url or flow.verification_uri or ""
 
 
 def _message(flow: LoginFlow) -> str:

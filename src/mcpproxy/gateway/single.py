@@ -107,7 +107,15 @@ class Single:
                 return method_not_found(ask.method)
             return await self._pass(live, ask)
         except McpproxyError as error:
-            return rpc_error(error, self.server)
+            return await self._again(ask, error)
+
+    async def _again(self, ask: Ask, error: McpproxyError) -> Members:
+        """The request once more if the person has logged in because of its error."""
+        try:
+            await self._dispatch.after_login(self.server, ask, error)
+        except McpproxyError as why:
+            return rpc_error(why, self.server)
+        return await self.answer(ask)
 
     async def told(self, caller: Caller, method: str, params: Raw | None) -> None:
         await self._dispatch.tell(caller, method, params, self.server)

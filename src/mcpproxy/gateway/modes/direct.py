@@ -38,7 +38,7 @@ class DirectMode:
 
     async def call(self, ask: Ask, name: str) -> Members:
         try:
-            entry = await self._dispatch.find(ask.caller, name)
+            entry = await self._dispatch.find(ask.caller, name, ask)
         except McpproxyError as error:
             return tool_error(error, name.partition(SEPARATOR)[0])
         if entry is None:

@@ -103,7 +103,7 @@ class RetrieveMode:
     async def _call(self, ask: Ask, allowed: Effect, arguments: Raw) -> Members:
         asked = msgspec.json.decode(arguments, type=_CallArguments)
         try:
-            entry = await self._dispatch.find(ask.caller, asked.name)
+            entry = await self._dispatch.find(ask.caller, asked.name, ask)
         except McpproxyError as error:
             return tool_error(error, asked.name.partition(":")[0])
         if entry is None:
