@@ -229,3 +229,20 @@ async def test_others_run_while_many_tools_are_indexed() -> None:
     await asyncio.gather(count(), shelf.index.settle())
     assert turns > 20
     shelf.index.close()
+
+
+def test_who_may_see_little_finds_it_by_common_words_too() -> None:
+    shelf = Shelf()
+    shelf.put("many", *(a_tool(f"list_things_{n}", "List rare things") for n in range(7000)))
+    shelf.put("mine", a_tool("list_mine", "List what is mine"))
+    shelf.put("rare", a_tool("seldom", "Seldom"))
+    shelf.index.settle_now()
+    found = shelf.index.search("list seldom", 5, lambda entry: entry.server == "mine")
+    assert [entry.id for entry, _ in found] == ["mine:list_mine"]
+
+
+def test_only_so_many_unknown_words_are_spelled_anew() -> None:
+    shelf = a_shelf(message="")
+    noise = " ".join(f"q{letter}qq" for letter in "abcdefghijkl")
+    assert shelf.found(f"mesage {noise}") == ["s:message"]
+    assert shelf.found(f"{noise} mesage") == []

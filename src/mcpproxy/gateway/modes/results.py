@@ -23,7 +23,7 @@ class Results:
     def fitted(self, caller: Caller, response: Members) -> Members:
         """The response, its result cut if it is too long."""
         result = response.get("result")
-        if result is not None and self.limit:
+        if result is not None and 0 < self.limit < len(memoryview(result)):
             response["result"] = fitted(
                 result, self.limit, lambda text: self._kept.keep(caller, text)
             )

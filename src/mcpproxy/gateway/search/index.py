@@ -85,7 +85,11 @@ class ToolIndex:
         """Index in the background, where there is an event loop to do it."""
         if self._task is None or self._task.done():
             with contextlib.suppress(RuntimeError):
-                self._task = asyncio.get_running_loop().create_task(self.settle())
+                self._task = asyncio.get_running_loop().create_task(self._keep_up())
+
+    async def _keep_up(self) -> None:
+        while self._pending:
+            await self.settle()
 
     def close(self) -> None:
         if self._task is not None:
@@ -114,10 +118,17 @@ class ToolIndex:
                 for slot in best
                 if (entry := self._entries[slot]) is not None and allowed(entry)
             ]
-            if len(found) >= limit or len(best) < wanted:
-                found.sort(key=lambda pair: (-pair[1], pair[0].id))
-                return [(entry, round(score, 3)) for entry, score in found[:limit]]
-            wanted *= _JUDGED
+            if len(found) >= limit:
+                break
+            if len(best) == wanted:
+                wanted *= _JUDGED
+            # Those who may see little find what they may see by common words, too.
+            elif len(found) < min(limit, len(best) or 1) and ranking.widen():
+                guesses = ranking.candidates()
+            else:
+                break
+        found.sort(key=lambda pair: (-pair[1], pair[0].id))
+        return [(entry, round(score, 3)) for entry, score in found[:limit]]
 
     # --- following the catalog ------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from mcpproxy.gateway.search.words import STOP_WORDS, stem, words
 
 # A longer query is not a query any more.
 MAX_UNITS: Final = 24
+# Words that are looked for in another spelling.
+_MAX_UNKNOWN: Final = 8
 _MAX_WORDS: Final = 4 * MAX_UNITS
 _MAX_TEXT: Final = 2_000
 
@@ -44,9 +46,14 @@ def units(query: str, known: Vocabulary) -> list[Unit]:
     found = words(query[:_MAX_TEXT])[:_MAX_WORDS]
     stems = [stem(word) for word in found]
     asked: dict[str, dict[str, float]] = {}
+    unknown: list[str] = []
     for word, root in zip(found, stems, strict=True):
         if word not in STOP_WORDS and root not in asked:
             asked[root] = _of_word(root, known)
+            if not asked[root]:
+                unknown.append(root)
+    for root in unknown[:_MAX_UNKNOWN]:
+        asked[root] = _otherwise(root, known)
     for (one, other), (first, second) in zip(pairwise(found), pairwise(stems), strict=True):
         groups = GROUPS_OF_PAIR.get((first, second))
         if groups:
@@ -61,8 +68,6 @@ def _of_word(root: str, known: Vocabulary) -> dict[str, float]:
     terms = dict.fromkeys(GROUPS_OF.get(root, ()), _SYNONYM)
     if root in known:
         terms[root] = _EXACT
-    elif not terms:
-        terms = _otherwise(root, known)
     return terms
 
 

@@ -63,7 +63,7 @@ class Ranking:
         left = _BUDGET
         for having, at, weight, term in sorted(terms):
             asked, worth = self._asked[at], weight * self._rarity(having)
-            asked.most = max(asked.most, worth)
+            asked.most = max(asked.most, worth if having else 0.0)
             slots, levels = postings.of(term)
             if having <= left or left == _BUDGET:
                 _read(asked.had, worth / LEVELS, slots, levels)
@@ -80,6 +80,14 @@ class Ranking:
             for slot, score in asked.had.items():
                 guesses[slot] = get(slot, 0.0) + score
         return guesses
+
+    def widen(self) -> bool:
+        """Let the common words name candidates too; whether there were any that did not."""
+        unread = [(asked, each) for asked in self._asked for each in asked.common]
+        for asked, each in unread:
+            _read(asked.had, each.worth, each.slots, each.levels)
+            asked.common = []
+        return bool(unread)
 
     def score(self, slot: int) -> float:
         total = share = 0.0

@@ -47,10 +47,12 @@ class Spelling:
 
     def _misspelled(self, word: str) -> list[str]:
         allowed = 2 if len(word) >= _LONG else 1
+        letters = set(word)
         near = [
             (distance, each)
             for each in self._beginning_with(word[0])
             if abs(len(each) - len(word)) <= allowed
+            and len(letters.difference(each)) <= allowed
             and (distance := _distance(word, each, allowed)) <= allowed
         ]
         return [each for _, each in sorted(near)]
