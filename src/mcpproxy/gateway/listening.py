@@ -130,7 +130,7 @@ class Listening:
             await _first(task, stream.acknowledged, self._limits.tcp_timeout.total_seconds())
             for other in old:
                 other.cancel()
-            if not task.done():
+            if stream.acknowledged.is_set() or not task.done():
                 self._settle(stream.honored)
                 if gap:
                     self._missed()
@@ -158,6 +158,8 @@ class Listening:
     def _ended(self, task: asyncio.Task[None], stream: _Stream) -> None:
         self._streams.pop(stream.id, None)
         self._open.pop(task, None)
+        if not task.cancelled():
+            task.exception()  # it has been told; who opened the stream may be past it
 
     async def _hold(self, stream: _Stream) -> None:
         wishes: dict[str, object] = {_LISTS[name][0]: True for name in self._lists}

@@ -21,6 +21,7 @@ from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.link import ModernLink
 from mcpproxy.gateway.listening import LISTEN, Ear, Listening
 from mcpproxy.gateway.session import Call, Listener
+from mcpproxy.gateway.stamping import NOT_FOUND
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.discovery import DISCOVER, read_discovery
 from mcpproxy.gateway.wire.envelope import Annotations, envelope, headers_for
@@ -73,9 +74,13 @@ class ModernSession:
         if call.method in _INSTEAD:
             return await _INSTEAD[call.method](self, call)
         response = await self._once(call, deadline)
+        if "error" in response and await self._lacks_a_header(call, response):
+            response = await self._once(call, deadline)
         client = call.client
         if client is not None and client.era is Era.MODERN:
             return response
+        if "error" in response:
+            return _as_older(call, response)
         if (wanted := wanted_input(response)) is not None:
             return await self._with_answers(call, deadline, wanted)
         return response
@@ -166,6 +171,22 @@ class ModernSession:
             self._annotations.learn(params, response)
         return response
 
+    async def _lacks_a_header(self, call: Call, response: Members) -> bool:
+        """Whether the tool asks for other headers than it did when it was listed."""
+        error = jsonrpc.error_of(response)
+        if error is None or error.code != eras.HEADER_MISMATCH or call.method != "tools/call":
+            return False
+        name = _param(call, "name")
+        before = self._annotations.of(name)
+        cursor: Raw | None = None
+        for _ in range(self._limits.max_pages):
+            params = None if cursor is None else {"cursor": cursor}
+            page = await self._once(Call("tools/list", params), None)
+            cursor = jsonrpc.members(page.get("result")).get("nextCursor")
+            if cursor is None or jsonrpc.is_null(cursor):
+                break
+        return self._annotations.of(name) != before
+
     def _refusal(self, response: Members) -> Members:
         """An error response, unless it says that no server of this era made it."""
         error = jsonrpc.error_of(response)
@@ -229,6 +250,15 @@ class ModernSession:
     def lost(self, failure: Exception) -> None:
         self.failure = failure
         self._listener.ended(self, failure)
+
+
+def _as_older(call: Call, response: Members) -> Members:
+    """An error in the words of the older era: it has a code of its own for an unknown resource."""
+    error = jsonrpc.error_of(response)
+    if call.method != "resources/read" or error is None or error.code != jsonrpc.INVALID_PARAMS:
+        return response
+    said = {**jsonrpc.members(response["error"]), "code": jsonrpc.raw(NOT_FOUND)}
+    return {**response, "error": jsonrpc.raw(said)}
 
 
 def _param(call: Call, name: str) -> str:

@@ -81,6 +81,9 @@ class Annotations:
         if found:
             self._by_tool[name] = found
 
+    def of(self, tool: str) -> ParamHeaders:
+        return self._by_tool.get(tool, {})
+
     def headers(self, tool: str, arguments: Raw | None) -> dict[str, str]:
         annotated = self._by_tool.get(tool)
         if annotated is None:
