@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.discovery.evaluation import as_tool
 from tests.gateway.peers import http_server
 from tests.gateway.world import FAST, KEY, Site, running
 from tests.peers.mcp_client import connect, text
+from tests.peers.process import free_port
 
 pytestmark = pytest.mark.anyio
 HEADERS = {"X-API-Key": KEY}
@@ -117,10 +119,23 @@ async def test_whole_definitions_come_on_demand_and_limits_hold() -> None:
             assert full["tools"][0]["inputSchema"]["properties"]["a"]["type"] == "integer"
             assert full["tools"][0]["call_with"] == "call_tool_write"
             nothing, _ = await search(client, query="zzzz qqqq")
-            assert nothing["tools"] == []
-            assert "upstream_servers" in nothing["hint"]
+            assert nothing == {"tools": [], "hint": "No tool has any of these words. Try others."}
             wrong = await client.call_tool("retrieve_tools", {"query": "x", "detail": "huge"})
             assert wrong.is_error
+
+
+async def test_a_search_names_the_servers_whose_tools_nobody_knows_yet() -> None:
+    limits = replace(FAST, first_list_wait=timedelta(milliseconds=100))
+    away = Upstream("away", url=f"http://127.0.0.1:{free_port()}/mcp")
+    async with (
+        http_server() as http,
+        running(Upstream("remote", url=http), away, limits=limits) as site,
+    ):
+        await site.connected("remote")
+        async with connect(f"{site.url}/call", headers=HEADERS) as client:
+            answer, _ = await search(client, query="sum of numbers")
+            assert answer["tools"][0]["name"] == "remote:add"
+            assert "not known: away. upstream_servers says why" in answer["hint"]
 
 
 async def test_rest_and_agents_find_the_same() -> None:

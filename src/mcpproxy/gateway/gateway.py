@@ -107,7 +107,9 @@ class Gateway:
             control, admission, gates, self._pool, self._catalog, self._hub, publisher
         )
         self._kept = KeptResults(clock, limits)
-        self._finder = Finder(self._catalog, self._index, self._dispatch, publisher, limits)
+        self._finder = Finder(
+            self._catalog, self._index, self._dispatch, self._pool, publisher, limits
+        )
         retrieve = RetrieveMode(
             self._finder, self._dispatch, self._pool, Results(self._kept, limits), health
         )

@@ -4,6 +4,7 @@ Law: what a caller may not call it does not find either; an answer costs few tok
 its `_meta` how many, beside those of listing everything.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -11,13 +12,14 @@ from msgspec import Raw
 
 from mcpproxy.core.notices import ToolsRetrieved
 from mcpproxy.core.ports import Publisher
-from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.catalog import Catalog, Entry
 from mcpproxy.gateway.dispatch import Dispatch
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.modes.builtin import CALL_WITH, MAX_DESCRIBED, MAX_LIMIT
 from mcpproxy.gateway.modes.compact import compact, tokens
 from mcpproxy.gateway.modes.mode import text_result
+from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.wire import jsonrpc
@@ -26,9 +28,9 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 TOKENS: Final = "mcpproxy/tokens"
 # Sizes of whole lists are remembered for so many kinds of callers.
 _MAX_SIZES: Final = 64
-_NOTHING: Final = (
-    "No tool has any of these words. Try others, or upstream_servers to see what is connected."
-)
+_NOTHING: Final = "No tool has any of these words. Try others."
+# Names of servers whose tools are not known.
+_MAX_NAMED: Final = 5
 
 
 class _Query(msgspec.Struct):
@@ -49,12 +51,14 @@ class Finder:
         catalog: Catalog,
         index: ToolIndex,
         dispatch: Dispatch,
+        pool: Pool,
         publisher: Publisher,
         limits: GatewayLimits,
     ) -> None:
         self._catalog = catalog
         self._index = index
         self._dispatch = dispatch
+        self._pool = pool
         self._publisher = publisher
         self._limits = limits
         self._sizes: dict[Caller, int] = {}
@@ -68,6 +72,7 @@ class Finder:
     async def retrieve(self, caller: Caller, arguments: Raw) -> Members:
         asked = msgspec.json.decode(arguments, type=_Query)
         wanted = self._limits.tools_limit if asked.limit is None else asked.limit
+        await self._dispatch.tried()
         await self._index.settle()
         found = self._index.search(
             asked.query, min(max(wanted, 1), MAX_LIMIT), lambda entry: self._allows(caller, entry)
@@ -78,8 +83,8 @@ class Finder:
             for at, (entry, _) in enumerate(found)
         ]
         answer: dict[str, object] = {"tools": shown}
-        if not shown:
-            answer["hint"] = _NOTHING
+        if hints := [*([] if shown else [_NOTHING]), *self._unknown(caller)]:
+            answer["hint"] = " ".join(hints)
         text = jsonrpc.encode(answer)
         spent, everything = tokens(len(text)), tokens(self._size_of_all(caller))
         self._publisher.publish(ToolsRetrieved(len(shown), spent, everything))
@@ -93,6 +98,20 @@ class Finder:
             "unknown": [short(name) for name, entry in entries.items() if entry is None],
         }
         return text_result(jsonrpc.encode(answer).decode())
+
+    def _unknown(self, caller: Caller) -> Iterator[str]:
+        """Which servers have tools that nobody could find: what is wanted may be theirs."""
+        names = [
+            live.name
+            for live in self._pool
+            if not live.is_offered and may_reach(caller, live.upstream)
+        ]
+        if names:
+            more = ", ..." if len(names) > _MAX_NAMED else ""
+            yield (
+                f"Not connected yet, so their tools are not known: "
+                f"{', '.join(sorted(names)[:_MAX_NAMED])}{more}. upstream_servers says why."
+            )
 
     def _is_offered(self, entry: Entry) -> bool:
         """Two tools may have one name; only one of them is in the catalog under it."""
