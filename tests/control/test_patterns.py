@@ -76,6 +76,13 @@ def test_a_profile_shows_its_servers_and_tools_and_no_others() -> None:
     assert not may_call(caller, JIRA, tool("get_issue"))
 
 
+def test_a_profile_that_names_tools_and_no_servers_has_the_servers_of_these_tools() -> None:
+    caller = Caller("owner").within(Profile("p", allow=("git*:get_*",)))
+    assert (may_reach(caller, GITHUB), may_reach(caller, JIRA)) == (True, False)
+    assert may_call(caller, GITHUB, tool("get_issue"))
+    assert not may_call(caller, GITHUB, tool("list"))
+
+
 def test_a_profile_without_servers_has_all_and_one_with_none_has_nothing() -> None:
     assert may_call(Caller("owner").within(Profile("all")), JIRA, tool("get"))
     nothing = Caller("owner").within(Profile("none", frozenset()))

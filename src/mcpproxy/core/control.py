@@ -74,8 +74,8 @@ class ServerControl:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A named subset. `servers` None: all; none of them: nothing. `allow` and `deny` are patterns
-    of `server:tool`; `allow` None lets every tool of its servers in.
+    """A named subset. `servers` None: all, or those that `allow` names; none of them: nothing.
+    `allow` and `deny` are patterns of `server:tool`; `allow` None lets every tool of its servers in.
     """
 
     name: str
@@ -86,7 +86,10 @@ class Profile:
     routing_mode: str | None = None
 
     def has_server(self, server: str) -> bool:
-        return self.servers is None or server in self.servers
+        if self.servers is not None:
+            return server in self.servers
+        # Who names some tools and no servers means those of these tools.
+        return self.allow is None or matches(_heads(self.allow), server)
 
     def has_tool(self, server: str, tool: str) -> bool:
         if not self.has_server(server):
@@ -121,6 +124,12 @@ class Control:
 def matches(patterns: tuple[str, ...], name: str) -> bool:
     """Whether one of the patterns is the name's."""
     return _compiled(patterns).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _heads(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The servers' part of patterns of `server:tool`."""
+    return tuple(pattern.partition(":")[0] for pattern in patterns)
 
 
 @lru_cache(maxsize=4096)

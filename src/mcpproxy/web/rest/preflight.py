@@ -158,7 +158,8 @@ def _profile(parts: WebParts, name: str | None) -> Profile | None:
 
 def _named_by(profile: Profile, parts: WebParts) -> Iterator[str]:
     """Its servers, also those that are not configured, and the tools it names in full."""
-    servers = parts.directory.upstreams() if profile.servers is None else profile.servers
+    known = parts.directory.upstreams()
+    servers = filter(profile.has_server, known) if profile.servers is None else profile.servers
     yield from sorted(servers)
     yield from (pattern for pattern in profile.allow or () if "*" not in pattern)
 
