@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -21,6 +22,7 @@ from tests.discovery.evaluation import (
     put,
     token_figures,
 )
+from tests.discovery.published import published
 from tests.proof import record
 
 QUERIES = load_queries()
@@ -89,6 +91,18 @@ def test_the_right_tool_is_found(real: tuple[Catalog, ToolIndex]) -> None:
         assert score.recall_at_5 >= 0.80, score
         assert score.mrr >= 0.70, score
     assert costs["an answer with ten tools"] < costs["all tools"] / 20
+
+
+def test_sets_of_others_can_be_tried(tmp_path: Path) -> None:
+    tools = [{"server": "s", "tool": name, "description": ""} for name in ("read_it", "drop_it")]
+    labels = [{"tool_id": "s:drop_it", "relevance": 2}, {"tool_id": "s:read_it", "relevance": 0}]
+    queries = [{"query": "delete", "labels": labels}, {"query": "unheard", "labels": labels}]
+    for name, content in (
+        ("corpus_v1.tools", {"tools": tools}),
+        ("retrieval_golden_v1", {"queries": queries}),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    assert published(tmp_path) == {"tools": 2, "queries": 2, "recall@5": 0.5, "MRR": 0.5}
 
 
 def timed(action: Callable[[], object]) -> float:
