@@ -36,6 +36,9 @@ LIMITS: Final = replace(
     ask_timeout=timedelta(seconds=1),
     max_sessions=400,
 )
+IDLE: Final = 6.0
+"""Seconds after which sessions end, parked calls are given up and idle connections are closed."""
+
 TOOLS: Final = ("local__echo", "remote__echo")
 SLOW: Final = ("local__slow", "remote__slow")
 ASK: Final[dict[str, Any]] = {"name": "local__ask", "arguments": {}}
@@ -250,7 +253,7 @@ async def churn(steps: int, seed: int = 1) -> tuple[Left, Left, Churn]:
 async def _left(site: Site) -> Left:
     """The counts once both upstreams are connected and the sessions' time is over."""
     await site.connected("local", "remote")
-    await asyncio.sleep(LIMITS.session_idle.total_seconds() * 1.5)
+    await asyncio.sleep(IDLE)
     last = Client(site.url, KEY)
     await last.initialize({})
     await last.delete()
