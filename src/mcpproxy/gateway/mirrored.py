@@ -111,4 +111,4 @@ def _mismatch(header: str, expected: str) -> Members:
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = headers.get(name)
-    return None if value is None else eras.from_header(value.decode("latin-1"))
+    return None if value is None else eras.from_header(value.strip(b" \t").decode("latin-1"))
