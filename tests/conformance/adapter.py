@@ -29,6 +29,9 @@ METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
 LOGINS: Final = 3  # what a person would put up with, and the most that a suite allows
 SETTLE: Final = 40.0  # seconds until a server is connected, or says what is in the way
 HOPS: Final = 10
+HELPED_BY_LOGIN: Final = ("login_required", "token_rejected", "rejected")
+STANDS: Final = (*HELPED_BY_LOGIN, "not_mcp", "misconfigured")  # nothing else is to be waited for
+LOG_IN: Final = "mcpproxy auth login"  # what a caller is told when a login is what helps
 
 Members = dict[str, Any]
 
@@ -73,7 +76,7 @@ class Daemon:
         found: Members | None = None
         while time.monotonic() < end:
             found = self.get(f"/servers/{name}")
-            if found and (found["status"] == "connected" or found["health"]["action"]):
+            if found and (found["status"] == "connected" or found["health"]["cause"] in STANDS):
                 return found
             time.sleep(0.05)
         return found or {"status": "unknown", "health": {"action": ""}}
@@ -174,26 +177,27 @@ def entry_of(name: str, scenario: str, url: str, context: Members) -> Members:
 def perform(daemon: Daemon, name: str, scenario: str, context: Members) -> None:
     """The scenario's calls, with a login before each try that needs one."""
     script = SCENARIOS.get(scenario, list_everything)
-    for _ in range(LOGINS + 1):
+    logins = 0
+    while logins < LOGINS:
         server = daemon.settled(name)
         print(f"{server['status']}, {server['health']}")
-        if server["health"]["action"] == "login":
+        if server["health"].get("cause") in HELPED_BY_LOGIN:
             print("login:", daemon.log_in(name))
+            logins += 1
             continue
         if server["status"] != "connected":
             return
         try:
             with PlainClient(f"{daemon.origin}/mcp/s/{name}") as client:
                 script(client, context)
+            told = client.told
         except AnsweredWithErrorError as error:
-            print("error:", error.error)
-        if not wants_login(daemon, name):
+            told = json.dumps(error.error)
+        print("told:", told)
+        if LOG_IN not in told:
             return
-
-
-def wants_login(daemon: Daemon, name: str) -> bool:
-    found = daemon.get(f"/servers/{name}")
-    return bool(found and found["health"]["action"] == "login")
+        print("login:", daemon.log_in(name))
+        logins += 1
 
 
 def main() -> None:

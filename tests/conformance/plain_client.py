@@ -37,6 +37,8 @@ class PlainClient:
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self._url = url
         self._ids = count(1)
+        self.told = ""
+        """The words of calls that failed."""
         self._http = http(DEADLINE, headers=dict(headers or {}))
         self._http.headers["accept"] = "application/json, text/event-stream"
 
@@ -74,7 +76,10 @@ class PlainClient:
         raise AnsweredWithErrorError({"code": 0, "message": "the stream ended without an answer"})
 
     def call(self, name: str, arguments: Members | None = None) -> Members:
-        return self.request("tools/call", {"name": name, "arguments": arguments or {}})
+        result = self.request("tools/call", {"name": name, "arguments": arguments or {}})
+        if result.get("isError"):
+            self.told += json.dumps(result)
+        return result
 
     def listed(self, what: str) -> list[Members]:
         """All pages of tools, resources or prompts."""
