@@ -144,6 +144,7 @@ class Chores:
         task = asyncio.create_task(self._bounded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was cancelled never began
 
     def cancel(self) -> None:
         for task in list(self._tasks):
