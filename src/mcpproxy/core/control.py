@@ -75,7 +75,7 @@ class ServerControl:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A named subset. `servers` None: all, or those that `allow` names; none of them: nothing.
-    `allow` and `deny` are patterns of `server:tool`; `allow` None lets every tool of its servers in.
+    `allow` and `deny` are patterns of `server:tool`; `allow` None: all of its servers' tools.
     """
 
     name: str

@@ -22,7 +22,7 @@ from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.notices import Notice, ToolCalled
 from mcpproxy.core.ports import Clock
 from mcpproxy.core.text import shorten
-from mcpproxy.observability.activity_file import ActivityFile
+from mcpproxy.observability.activity_file import ActivityFile, Row, microseconds
 from mcpproxy.observability.redaction import Redactor
 
 EVERY: Final = timedelta(seconds=1)
@@ -38,6 +38,7 @@ BATCH: Final = 1_000
 MAX_ARGUMENTS: Final = 16 * 1024
 """Characters kept of the arguments of one call."""
 
+_MICROSECOND: Final = timedelta(microseconds=1)
 _log = logging.getLogger("mcpproxy.activity")
 T = TypeVar("T")
 
@@ -148,23 +149,22 @@ class ActivityLog:
         await self._prune()
 
     def _add(self, batch: Sequence[tuple[datetime, ToolCalled]]) -> None:
-        self._file.add([self._record(at, notice) for at, notice in batch])
+        self._file.add([self._row(at, notice) for at, notice in batch])
 
-    def _record(self, at: datetime, notice: ToolCalled) -> CallRecord:
+    def _row(self, at: datetime, notice: ToolCalled) -> Row:
         arguments = notice.arguments
-        return CallRecord(
-            number=0,
-            at=at,
-            server=notice.server,
-            tool=notice.tool,
-            outcome=notice.outcome,
-            duration=notice.duration,
-            caller=notice.caller,
-            client=notice.client,
-            request_id=notice.request_id,
-            bytes_in=notice.bytes_in,
-            bytes_out=notice.bytes_out,
-            arguments=None if arguments is None else self._fit(arguments),
+        return (
+            microseconds(at),
+            notice.server,
+            notice.tool,
+            notice.outcome,
+            notice.duration // _MICROSECOND,
+            notice.caller,
+            notice.client,
+            notice.request_id,
+            notice.bytes_in,
+            notice.bytes_out,
+            None if arguments is None else self._fit(arguments),
         )
 
     def _fit(self, arguments: bytes) -> str:

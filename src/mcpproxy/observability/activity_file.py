@@ -27,12 +27,14 @@ CREATE TABLE calls (
     client TEXT NOT NULL, request_id TEXT NOT NULL, bytes_in INTEGER NOT NULL,
     bytes_out INTEGER NOT NULL, arguments TEXT
 ) STRICT;
-CREATE INDEX calls_by_time ON calls (at_us);
 """
 _COLUMNS: Final = (
     "at_us, server, tool, outcome, duration_us, caller, client, request_id, bytes_in, bytes_out, "
     "arguments"
 )
+Row = tuple[str | int | None, ...]
+"""A call in the order of its columns."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -45,9 +47,8 @@ class ActivityFile:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def add(self, records: Sequence[CallRecord]) -> None:
-        """Append them; their numbers are given here."""
-        rows = [_row(record) for record in records]
+    def add(self, rows: Sequence[Row]) -> None:
+        """Append calls; their numbers are given here."""
         insert = f"INSERT INTO calls ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         with self._used() as db, db:
             db.executemany(insert, rows)
@@ -55,7 +56,13 @@ class ActivityFile:
     def prune(self, *, before: datetime, records: int, size: int) -> None:
         """Drop what is older, and the oldest over so many records or bytes."""
         with self._used() as db, db:
-            db.execute("DELETE FROM calls WHERE at_us < ?", (_us(before),))
+            # In the order of their numbers: it ends at the first that is young enough.
+            young = "SELECT number FROM calls WHERE at_us >= ? ORDER BY number LIMIT 1"
+            first = db.execute(young, (microseconds(before),)).fetchone()
+            if first is None:
+                db.execute("DELETE FROM calls")
+            else:
+                db.execute("DELETE FROM calls WHERE number < ?", first)
             newest = _number(db, "SELECT max(number) FROM calls")
             db.execute("DELETE FROM calls WHERE number <= ?", (newest - records,))
             pages = _number(db, "PRAGMA page_count") - _number(db, "PRAGMA freelist_count")
@@ -149,27 +156,11 @@ def _terms(wanted: CallFilter) -> tuple[str, list[str | int]]:
     for moment, term in ((wanted.since, " AND at_us >= ?"), (wanted.until, " AND at_us < ?")):
         if moment is not None:
             terms.append(term)
-            values.append(_us(moment))
+            values.append(microseconds(moment))
     if wanted.before is not None:
         terms.append(" AND number < ?")
         values.append(wanted.before)
     return "".join(terms), values
-
-
-def _row(record: CallRecord) -> tuple[str | int | None, ...]:
-    return (
-        _us(record.at),
-        record.server,
-        record.tool,
-        record.outcome,
-        record.duration // _MICROSECOND,
-        record.caller,
-        record.client,
-        record.request_id,
-        record.bytes_in,
-        record.bytes_out,
-        record.arguments,
-    )
 
 
 def _record(row: tuple[Any, ...]) -> CallRecord:
@@ -178,7 +169,8 @@ def _record(row: tuple[Any, ...]) -> CallRecord:
     return CallRecord(number, at, server, tool, outcome, duration, *rest)
 
 
-def _us(at: datetime) -> int:
+def microseconds(at: datetime) -> int:
+    """Since 1970."""
     return (at - _EPOCH) // _MICROSECOND
 
 
