@@ -1,16 +1,26 @@
 """`mcpproxy stdio`: a client's stdin and stdout, bridged to the running daemon's endpoint.
 
-Law: the client's session outlives the daemon's restarts. Its initialize is remembered and sent
-again; a request that was never sent is sent then, one that may have been carried out is not.
+Law: the client's session outlives the daemon's restarts, and so do its subscriptions. A stream
+that broke is gone back to; a request that was never sent is sent again, one that may have been
+carried out is not.
 """
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.bridge_messages import (
+    answers,
+    is_stream,
+    missed,
+    modern_headers,
+    session_of,
+    under_own_id,
+)
 from mcpproxy.gateway.local_http import Answer, ConnectionLost, Daemon, NotRunning, exchange
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
@@ -28,10 +38,25 @@ _MAX_IN_FLIGHT: Final = 256
 _MAX_MESSAGE: Final = 16 * 1024 * 1024
 _TOOLS_CHANGED: Final = jsonrpc.notification("notifications/tools/list_changed")
 _INITIALIZED: Final = jsonrpc.notification("notifications/initialized")
+_LISTEN: Final = "subscriptions/listen"
+_ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 _ACCEPT: Final = {
     "Accept": "application/json, text/event-stream",
     "Content-Type": "application/json",
 }
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What came of one request so far: the last event's id, and whether the response was there.
+
+    Of a subscription, `acknowledged` is what the daemon honours of it.
+    """
+
+    request_id: bytes
+    last_id: str | None = None
+    answered: bool = False
+    acknowledged: Members | None = None
 
 
 class Bridge:
@@ -77,9 +102,12 @@ class Bridge:
             self._initialize = message
             await self._answer_to(message, line)
         elif kind is Kind.REQUEST:
+            if self._places.locked():
+                return await self._trouble(message, "Too many requests wait for their answers")
             await self._places.acquire()
             key = bytes(message["id"])
-            task = asyncio.create_task(self._answer_to(message, line))
+            carry_out = self._listen_to if method == _LISTEN else self._answer_to
+            task = asyncio.create_task(carry_out(message, line))
             self._requests[key] = task
             task.add_done_callback(lambda _: self._done(key))
         elif method == "notifications/cancelled" and not self._session:
@@ -127,20 +155,43 @@ class Bridge:
     async def _attempt(self, message: Members, line: bytes, patience: asyncio.Timeout) -> bool:
         """Whether the client has its answer. Raises NotRunning or ConnectionLost."""
         session = self._session
-        async with self._post(self._headers(message, session), line) as answer:
-            # The daemon has it: from here on the daemon's deadlines hold.
-            patience.reschedule(None)
-            if answer.status == 404 and session and message is not self._initialize:
-                patience.reschedule(asyncio.get_running_loop().time() + _PATIENCE_SECONDS)
-                await self._renew(session)
-                return False
-            if message is self._initialize and answer.status == 200:
-                await self._begun(answer)
-            elif answer.headers.get("content-type", "").startswith("text/event-stream"):
-                await self._pass_events(answer)
-            else:
-                await self._write(_under_own_id(await answer.read(), answer.status, message))
+        heard = _Heard(bytes(message.get("id", b"")))
+        try:
+            async with self._post(self._headers(message, session), line) as answer:
+                # The daemon has it: from here on the daemon's deadlines hold.
+                patience.reschedule(None)
+                if answer.status == 404 and session and message is not self._initialize:
+                    patience.reschedule(_soon())
+                    await self._renew(session)
+                    return False
+                if message is self._initialize and answer.status == 200:
+                    await self._begun(answer)
+                elif is_stream(answer):
+                    await self._pass_events(answer, heard)
+                else:
+                    heard.answered = True
+                    await self._write(under_own_id(await answer.read(), answer.status, message))
+        except ConnectionLost:
+            if heard.last_id is None:
+                raise
+        while heard.last_id is not None and not heard.answered:
+            patience.reschedule(_soon())
+            await self._go_on(session, heard, patience)
         return True
+
+    async def _go_on(
+        self, session: Mapping[str, str], heard: _Heard, patience: asyncio.Timeout
+    ) -> None:
+        """Go back to the stream of an answer that broke. Raises ConnectionLost when it is lost."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": heard.last_id or "", **session}
+        try:
+            async with exchange(self._daemon(), "GET", headers) as answer:
+                if answer.status != 200:
+                    raise ConnectionLost("the stream is not known any more")
+                patience.reschedule(None)
+                await self._pass_events(answer, heard)
+        except NotRunning:
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _headers(self, message: Members, session: Mapping[str, str]) -> Mapping[str, str]:
         """The session's headers, or what the stateless era repeats of a message in headers."""
@@ -149,12 +200,12 @@ class Bridge:
             meta = jsonrpc.members(params.get("_meta"))
             version = jsonrpc.text(meta.get(eras.META_VERSION))
             if version is not None:
-                return _modern_headers(message, params, version)
+                return modern_headers(message, params, version)
         return {} if message is self._initialize else session
 
     async def _begun(self, answer: Answer) -> None:
         body = await answer.read()
-        self._session = _session_of(answer, body)
+        self._session = session_of(answer, body)
         await self._write(body)
 
     async def _renew(self, forgotten: Mapping[str, str]) -> None:
@@ -163,7 +214,7 @@ class Bridge:
             if self._session is not forgotten or self._initialize is None:
                 return
             async with self._post({}, jsonrpc.encode(self._initialize)) as answer:
-                session = _session_of(answer, await answer.read())
+                session = session_of(answer, await answer.read())
             async with self._post(session, _INITIALIZED) as answer:
                 await answer.read()
             self._session = session
@@ -190,12 +241,15 @@ class Bridge:
 
     async def _hear(self, session: Mapping[str, str]) -> None:
         """Pass on what the daemon says by itself; when it is gone, wait for it and renew."""
+        heard = _Heard(b"")
         while self._session is session:
             with contextlib.suppress(NotRunning, ConnectionLost):
                 headers = {"Accept": "text/event-stream", **session}
+                if heard.last_id is not None:
+                    headers["Last-Event-ID"] = heard.last_id
                 async with exchange(self._daemon(), "GET", headers) as answer:
                     if answer.status == 200:
-                        await self._pass_events(answer)
+                        await self._pass_events(answer, heard)
                     elif answer.status == 404:
                         self._renewal = asyncio.create_task(self._renewed(session))
                         return
@@ -205,11 +259,45 @@ class Bridge:
         with contextlib.suppress(NotRunning, ConnectionLost):
             await self._renew(session)
 
-    async def _pass_events(self, answer: Answer) -> None:
+    async def _pass_events(self, answer: Answer, heard: _Heard) -> None:
         parser = EventParser(_MAX_MESSAGE)
         async for chunk in answer.chunks:
             for event in parser.feed(chunk):
+                heard.last_id = event.id
+                heard.answered = heard.answered or answers(event.data, heard.request_id)
                 await self._write(event.data)
+
+    # --- subscriptions of stateless clients -------------------------------------------------
+
+    async def _listen_to(self, message: Members, line: bytes) -> None:
+        """One subscription, over as many runs of the daemon as its client wants it for."""
+        heard = _Heard(bytes(message["id"]))
+        while not heard.answered:
+            with contextlib.suppress(NotRunning, ConnectionLost):
+                async with self._post(self._headers(message, {}), line) as answer:
+                    if not is_stream(answer):
+                        body = await answer.read()
+                        await self._write(under_own_id(body, answer.status, message))
+                        return
+                    await self._pass_news(answer, heard)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _pass_news(self, answer: Answer, heard: _Heard) -> None:
+        """What the client subscribed to; after a restart, that it may have missed something."""
+        parser = EventParser(_MAX_MESSAGE)
+        async for chunk in answer.chunks:
+            for event in parser.feed(chunk):
+                if answers(event.data, heard.request_id):
+                    return  # this run of the daemon ends, and not the subscription
+                message = jsonrpc.members(event.data)
+                if jsonrpc.text(message.get("method")) != _ACKNOWLEDGED:
+                    await self._write(event.data)
+                elif heard.acknowledged is None:
+                    heard.acknowledged = message
+                    await self._write(event.data)
+                else:
+                    for news in missed(message):
+                        await self._write(news)
 
     async def _leave(self) -> None:
         if self._session:
@@ -237,34 +325,8 @@ class Bridge:
         self._stdout.flush()
 
 
-def _under_own_id(body: bytes, status: int, message: Members) -> bytes:
-    """The answer's body; a refusal of the HTTP request becomes the response to this request."""
-    if status == 200:
-        return body
-    try:
-        refusal = jsonrpc.parse(body)[0]
-    except (ProtocolError, IndexError):
-        refusal = jsonrpc.error(jsonrpc.UPSTREAM_ERROR, f"mcpproxy answered HTTP {status}")
-    return jsonrpc.answered(refusal, message.get("id"))
-
-
-def _session_of(answer: Answer, body: bytes) -> Mapping[str, str]:
-    """The headers that put later requests into the session which this answer began."""
-    session_id = answer.headers.get("mcp-session-id")
-    if session_id is None:
-        return {}
-    result = jsonrpc.members(jsonrpc.members(body).get("result"))
-    version = jsonrpc.text(result.get("protocolVersion")) or eras.ASSUMED_VERSION
-    return {"Mcp-Session-Id": session_id, "MCP-Protocol-Version": version}
-
-
-def _modern_headers(message: Members, params: Members, version: str) -> Mapping[str, str]:
-    method = jsonrpc.text(message.get("method")) or ""
-    headers = {"MCP-Protocol-Version": version, "Mcp-Method": method}
-    name = jsonrpc.text(params.get(eras.NAME_OF.get(method, "")))
-    if name is not None:
-        headers["Mcp-Name"] = eras.header_value(name)
-    return headers
+def _soon() -> float:
+    return asyncio.get_running_loop().time() + _PATIENCE_SECONDS
 
 
 def _read_in_thread(stdin: BinaryIO, lines: "asyncio.Queue[bytes]") -> None:
