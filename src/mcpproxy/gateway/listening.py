@@ -145,7 +145,9 @@ class Listening:
             gap = True
             settled = clock() - begun >= self._limits.stream_settled_after.total_seconds()
             failures = 1 if settled else failures + 1
-            await asyncio.sleep(reconnect_delay(failures, self._limits).total_seconds())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(reconnect_delay(failures, self._limits).total_seconds()):
+                    await self._changed.wait()
 
     def _begin(self) -> tuple[asyncio.Task[None], _Stream]:
         stream = _Stream(self._next_id(), frozenset(self._uris))
