@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -95,7 +95,7 @@ async def test_a_changed_tool_is_not_there_on_any_road_until_it_is_approved() ->
         with pytest.raises(UpstreamError, match="has no tool echo"):
             await site.gateway.call_tool("up", "echo", b"{}", timeout=TIMEOUT)
         outcomes = [call.outcome for call in site.heard.calls]
-        assert outcomes.count("ok") == 1
+        assert (outcomes.count("ok"), outcomes.count("denied")) == (1, 4)
 
         await site.gateway.governor.approve_tools("up", [("echo", digest)])
         assert site.gateway.connection("up").held == 0
@@ -149,6 +149,39 @@ async def test_a_profile_is_an_endpoint_of_its_own_and_changes_while_clients_go_
         async with httpx2.AsyncClient() as client:
             answer = await client.post(f"{site.url}/p/reading", headers=HEADERS, json={})
         assert answer.status_code == 404
+
+
+async def test_who_is_at_a_profile_is_told_when_it_becomes_another_one() -> None:
+    mine, others = Profile("mine", routing_mode="direct"), Profile("others", routing_mode="direct")
+    control = Control(profiles={"mine": mine, "others": others})
+    async with site_of(make_server(), control=control) as site:
+        upstreams = {"up": site.gateway._pool.get("up").upstream}
+        heard: dict[str, list[str]] = {"mine": [], "others": []}
+
+        def into(place: str) -> Callable[[object], Awaitable[None]]:
+            async def on_message(message: object) -> None:
+                heard[place].append(type(message).__name__)
+
+            return on_message
+
+        async with AsyncExitStack() as stack:
+            for place in heard:
+                client = await stack.enter_async_context(
+                    connect(
+                        f"{site.url}/p/{place}",
+                        headers=HEADERS,
+                        mode="legacy",
+                        message_handler=into(place),
+                    )
+                )
+                await client.list_tools()
+            sessions = site.gateway._down.sessions
+            await until(lambda: sum(each.standing is not None for each in sessions) == 2)
+            narrower = replace(mine, deny=("up:echo",))
+            changed = Control(profiles={"mine": narrower, "others": others})
+            await site.gateway.apply(upstreams, changed)
+            await until(lambda: "ToolListChangedNotification" in heard["mine"], lambda: heard)
+            assert heard["others"] == []
 
 
 async def test_more_calls_than_are_allowed_wait_and_the_rest_is_told_why() -> None:

@@ -197,9 +197,13 @@ class Dispatch:
 
     def denied(self, ask: Ask, server: str, tool: str, *, called: str = "") -> Members:
         """The answer to a call of what is not there for this caller; that it was tried is told."""
+        self.tell_denied(ask, server, tool)
+        return unknown_tool(called or tool)
+
+    def tell_denied(self, ask: Ask, server: str, tool: str) -> None:
+        """`server` is empty where the name does not lead to one."""
         now = self._clock.elapsed()
         self._told(ask, (server, short(tool), "denied"), now, ask.params, 0)
-        return unknown_tool(called or tool)
 
     def _told(
         self, ask: Ask, what: tuple[str, str, str], begun: timedelta, params: Members, size: int

@@ -201,7 +201,7 @@ class Gateway:
         params = {"name": jsonrpc.raw(tool), "arguments": given}
         ask = Ask(_OWNER, "tools/call", params, request_id=request_id)
         if await self._dispatch.find(_OWNER, f"{server}:{tool}") is None:
-            self._dispatch.denied(ask, server, tool)
+            self._dispatch.tell_denied(ask, server, tool)
             raise UpstreamError(
                 f"{server} has no tool {tool}", next_step="mcpproxy tools list shows what there is"
             )

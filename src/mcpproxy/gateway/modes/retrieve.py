@@ -107,6 +107,7 @@ class RetrieveMode:
         except McpproxyError as error:
             return tool_error(error, asked.name.partition(":")[0])
         if entry is None:
+            self._dispatch.tell_denied(ask, "", asked.name)
             return text_error(
                 f"There is no tool {short(asked.name)!r}. Names are server:tool; find them with "
                 "retrieve_tools."
@@ -125,7 +126,11 @@ class RetrieveMode:
 
     def _servers(self, caller: Caller, arguments: Raw) -> Members:
         servers = [
-            {"name": live.name, "tools": len(live.offer.tools), **_shown(self._health(live.name))}
+            {
+                "name": live.name,
+                "tools": len(list(self._dispatch.all_admitted(live.name))),
+                **_shown(self._health(live.name)),
+            }
             for live in sorted(self._pool, key=lambda live: live.name)
             if may_reach(caller, live.upstream)
         ]
