@@ -127,6 +127,7 @@ async def test_a_legacy_client_hears_that_the_tools_changed_only_when_they_did()
     upstream = Upstream("local", command=sys.executable, args=("-c", "raise SystemExit(1)"))
     async with http_server(server) as http, running(Upstream("remote", url=http)) as site:
         await site.connected("remote")
+        await site.offered("remote")
         heard: list[str] = []
 
         async def on_message(message: object) -> None:
@@ -134,14 +135,11 @@ async def test_a_legacy_client_hears_that_the_tools_changed_only_when_they_did()
 
         async with listening(site.url, on_message) as client:
             await client.list_tools()
-            await client.list_prompts()
-            await until(lambda: site.gateway._changes.is_quiet)
-            heard.clear()
             await until(lambda: any(s.standing is not None for s in site.gateway._down.sessions))
             await site.gateway.apply({"remote": Upstream("remote", url=http), "local": upstream})
             await site.gateway.restart("remote")
             await site.connected("remote")
-            await client.list_prompts()
+            await site.offered("remote")
             assert heard == []
             await site.gateway.apply({"local": upstream})
             kinds = ("PromptList", "ResourceList", "ToolList")

@@ -94,6 +94,11 @@ class Site:
                 lambda server=server: f"{server}: {self.gateway.connection(server)}",
             )
 
+    async def offered(self, *servers: str) -> None:
+        """Until they were asked for all that they offer, and everybody was told."""
+        await until(lambda: all(self.gateway._pool.get(name).is_offered for name in servers))
+        await until(lambda: self.gateway._changes.is_quiet)
+
 
 async def until(
     holds: Callable[[], bool], what: Callable[[], object] = lambda: "not so in time"

@@ -28,6 +28,7 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 _ELICITED: Final = "notifications/elicitation/complete"
+_TASKS: Final = "io.modelcontextprotocol/tasks"
 _DONE: Final = b"{}"
 
 
@@ -100,6 +101,8 @@ class Aggregate:
         name = jsonrpc.text(ask.params.get("name"))
         if name is None:
             return jsonrpc.error(jsonrpc.INVALID_PARAMS, "tools/call needs a name")
+        if "task" in ask.params or (ask.client and "extensions" in ask.client.capabilities):
+            ask = _without_tasks(ask)
         return await self._mode.call(ask, name)
 
     async def _tools(self, ask: Ask) -> Members:
@@ -115,6 +118,20 @@ class Aggregate:
             readable = [live for live in self._pool if may_read(ask.caller, live.upstream)]
             self._levels.set_for_all(ask.client.key, level, [live.name for live in readable])
         return jsonrpc.result(_DONE)
+
+
+def _without_tasks(ask: Ask) -> Ask:
+    """The call as one that makes no task: nobody could ask for it here. What was not declared is
+    passed over (2025-11-25, tasks), and an upstream offers only what its client can take.
+    """
+    params = {name: value for name, value in ask.params.items() if name != "task"}
+    client = ask.client
+    if client is not None:
+        extensions = jsonrpc.members(client.capabilities.get("extensions"))
+        if extensions.pop(_TASKS, None) is not None:
+            declared = {**client.capabilities, "extensions": jsonrpc.raw(extensions)}
+            client = replace(client, capabilities=declared)
+    return replace(ask, params=params, client=client)
 
 
 async def _pong(ask: Ask) -> Members:
