@@ -20,7 +20,7 @@ from tests.gateway.test_parking import modern, retry, sent
 from tests.gateway.world import FAST, KEY, Site, until
 
 pytestmark = pytest.mark.anyio
-URL = {"elicitation": {"url": {}}}
+URL: dict[str, Any] = {"elicitation": {"url": {}}}
 ACCEPT = {"result": {"action": "accept"}}
 
 

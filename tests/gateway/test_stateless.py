@@ -115,7 +115,7 @@ async def test_a_client_that_cannot_open_addresses_is_told_what_is_missing() -> 
         answer = await peer.post(call, **headers, **{"Mcp-Name": "up__echo"})
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == -32021
-        needed = {"requiredCapabilities": {"elicitation": {"url": {}}}}
+        needed: dict[str, Any] = {"requiredCapabilities": {"elicitation": {"url": {}}}}
         assert answer.json()["error"]["data"] == needed
         await peer.begin()
         old = {"name": "up__echo", "arguments": {}}

@@ -1,6 +1,8 @@
 """The little of ASGI that the endpoint needs: a bounded body, an answer, an event stream."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
@@ -22,8 +24,16 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     return dict(scope["headers"])
 
 
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None when it is larger than `limit` or its sender went away."""
+async def read_body(receive: Receive, limit: int, patience: timedelta) -> bytes | None:
+    """The whole body; None when it is larger than `limit` or its sender went away.
+
+    Raises TimeoutError when it is not there within `patience`.
+    """
+    async with asyncio.timeout(patience.total_seconds()):
+        return await _read_body(receive, limit)
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes | None:
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body") and message["type"] == "http.request":

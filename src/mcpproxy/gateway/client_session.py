@@ -63,6 +63,7 @@ class ClientSession:
         self.used_at = timedelta(0)
         self.log_level: str | None = None
         self.revived = False
+        self.ends_with_stream = False
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
         self.cancelled: set[bytes] = set()
         self.inquiries = Inquiries()
@@ -72,6 +73,11 @@ class ClientSession:
         self._numbers = itertools.count(1)
         self._streams: OrderedDict[str, EventStream] = OrderedDict()
         self._over = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for anything here."""
+        return not self.in_flight and not self._listens()
 
     def client(self, asker: Asker) -> Client:
         """What an upstream may know of who is behind a request."""
@@ -188,7 +194,8 @@ class ClientSession:
     # --- its end --------------------------------------------------------------------------
 
     def end_streams(self) -> None:
-        if self.standing is not None:
+        # Where it is the only way back, the stream waits for the answers that are under way.
+        if self.standing is not None and not (self.ends_with_stream and self.in_flight):
             self.standing.end()
         for inquiry in self.inquiries:
             self.inquiries.fail(inquiry, "mcpproxy is stopping")
@@ -196,6 +203,7 @@ class ClientSession:
     def close(self) -> None:
         """Nothing of it stays: no stream, no request, no question."""
         self._over = True
+        self.ends_with_stream = False
         self.end_streams()
         for stream in list(self._streams.values()):
             stream.end()

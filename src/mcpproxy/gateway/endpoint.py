@@ -100,8 +100,12 @@ class Endpoint:
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             await refuse(send, 415, "Content-Type must be application/json")
             return None
-        limit = self._down.limits.max_message
-        body = await read_body(receive, limit)
+        limit, patience = self._down.limits.max_message, self._down.limits.body_timeout
+        try:
+            body = await read_body(receive, limit, patience)
+        except TimeoutError:
+            await refuse(send, 408, f"A message arrives within {patience.total_seconds():g} s")
+            return None
         if body is None:
             await refuse(send, 413, f"A message has at most {limit} bytes")
             return None

@@ -72,6 +72,8 @@ class GatewayLimits:
     kept_for: timedelta = timedelta(minutes=30)
     max_queued_notices: int = 256
     max_server_requests: int = 64
+    # A client sends its message within this.
+    body_timeout: timedelta = timedelta(seconds=30)
     # A client whose stream broke comes back within this, or what it was asked has no answer.
     resume_grace: timedelta = timedelta(seconds=5)
     # What clients are told to wait before they come back.

@@ -151,7 +151,8 @@ class ClientSessions:
                 self.end(oldest)
             elif len(self._sessions) >= self._limits.max_sessions:
                 # Only forgotten: should its client come back, it is revived.
-                self._drop(oldest)
+                quiet = (each for each in self._sessions.values() if each.is_quiet)
+                self._drop(next(quiet, oldest))
             else:
                 return
 

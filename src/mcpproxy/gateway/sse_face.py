@@ -45,7 +45,10 @@ class SseExchange:
         """A new session, and all that is said in it."""
         introduced = Introduced(LEGACY_VERSIONS[-1])
         session = self.sessions.create(self.caller, self.face, self.place + SSE, introduced)
+        session.ends_with_stream = True
         stream = session.standing_stream()
+        if self.sessions.closing:
+            stream.end()
         reader = stream.attach()
         gone = asyncio.create_task(until_gone(self.receive))
         gone.add_done_callback(lambda _: stream.detach(reader))
@@ -76,9 +79,13 @@ class SseExchange:
 
     def _begin(self, session: ClientSession, request: Members) -> None:
         task = asyncio.create_task(_answer(session, request, self.request_id))
-        key = bytes(request["id"])
         # Counted and cancelled with its session from now on, not from its first step.
-        session.in_flight[key] = task
+        session.in_flight[bytes(request["id"])] = task
+        task.add_done_callback(lambda _: self._done(session))
+
+    def _done(self, session: ClientSession) -> None:
+        if self.sessions.closing and not session.in_flight and session.standing is not None:
+            session.standing.end()
 
 
 async def _answer(session: ClientSession, request: Members, request_id: str) -> None:

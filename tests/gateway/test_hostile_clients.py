@@ -1,0 +1,148 @@
+"""Clients that misbehave: what they send costs themselves something, and nobody else."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.gateway.asking_peer import CAPABLE, FORM, AskingServer, asking, asking_site, heard_in
+from tests.gateway.by_hand import LIST, a_peer, a_site, streaming, tool_call
+from tests.gateway.hostile import Raw, Scripted, Seen
+from tests.gateway.test_asked_back import NAME, answer_to, begun
+from tests.gateway.test_sse_face import opened
+from tests.gateway.world import FAST, KEY, Site, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def raw_connection(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    port = int(site.url.rsplit(":", 1)[1].split("/")[0])
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_body_that_never_comes_is_given_up() -> None:
+    async with a_site(limits=replace(FAST, body_timeout=timedelta(milliseconds=50))) as site:
+        reader, writer = await raw_connection(site)
+        head = f"POST /mcp HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n"
+        writer.write(
+            f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode()
+        )
+        async with asyncio.timeout(20):
+            assert b"408" in await reader.readline()
+        writer.close()
+
+
+async def test_a_flood_of_new_sessions_takes_nothing_from_a_call_that_is_under_way() -> None:
+    go_on = asyncio.Event()
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            await go_on.wait()
+        return None
+
+    limits = replace(FAST, max_sessions=3)
+    async with a_site(Scripted(answer), limits=limits) as site, a_peer(site) as peer:
+        await peer.begin()
+        under_way = asyncio.create_task(peer.post(tool_call(1)))
+        async with a_peer(site) as hostile:
+            for _ in range(20):
+                hostile.headers.pop("Mcp-Session-Id", None)
+                await hostile.begin()
+        assert len(site.gateway._down.sessions) == 3
+        go_on.set()
+        assert (await under_way).json()["id"] == 1
+
+
+async def test_a_flood_of_answers_nobody_asked_for_settles_nothing() -> None:
+    server = AskingServer()
+    async with asking_site(server) as site, a_peer(site) as peer:
+        await begun(peer, **CAPABLE)
+        async with streaming(peer, "POST", asking(1, [FORM])) as stream:
+            question = await stream.next()
+            stem, _, number = question["id"].rpartition("-")
+            forged = [
+                {"jsonrpc": "2.0", "id": f"{stem}-{int(number) + n}", "result": {}}
+                for n in range(1, 200)
+            ]
+            assert (await peer.post(forged)).status_code == 202
+            odd: list[Any] = [[], {}, True, 1.5, "x" * 10_000, None]
+            for request_id in odd:
+                message = {"jsonrpc": "2.0", "id": request_id, "result": {}}
+                assert (await peer.post(message)).status_code == 202
+            assert server.answers == []
+            await peer.post(answer_to(question, NAME))
+            assert heard_in(await stream.next()) == [NAME]
+
+
+async def test_half_open_streams_are_replaced_and_leave_nothing_behind() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        session = next(iter(site.gateway._down.sessions))
+        async with AsyncExitStack() as stack:
+            for _ in range(30):
+                await stack.enter_async_context(streaming(peer, "GET"))
+            assert session.standing is not None
+            assert len(session._streams) == 1
+        await until(lambda: session.standing is not None and not session.standing.attached)
+        assert (await peer.post(LIST)).status_code == 200
+
+
+async def test_a_client_that_reuses_an_id_gets_both_answers() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        answers = await asyncio.gather(*(peer.post(tool_call(1, {"n": n})) for n in range(5)))
+        said = sorted(each.json()["result"]["content"][0]["text"] for each in answers)
+        assert said == [json.dumps({"n": n}) for n in range(5)]
+
+
+async def test_a_client_cannot_cancel_what_another_session_asked() -> None:
+    async with asking_site() as site, a_peer(site) as peer, a_peer(site) as other:
+        await begun(peer, **CAPABLE)
+        await begun(other, **CAPABLE)
+        async with streaming(peer, "POST", asking(1, [FORM])) as stream:
+            question = await stream.next()
+            cancel = {"method": "notifications/cancelled", "params": {"requestId": 1}}
+            assert (await other.post({"jsonrpc": "2.0", **cancel})).status_code == 202
+            odd: list[Any] = [{}, {"requestId": None}, [], {"requestId": {}}]
+            for params in odd:
+                note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+                assert (await peer.post(note)).status_code == 202
+            await peer.post(answer_to(question, NAME))
+            assert heard_in(await stream.next()) == [NAME]
+
+
+async def test_calls_of_an_old_client_that_are_under_way_are_answered_before_we_go() -> None:
+    go_on = asyncio.Event()
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            await go_on.wait()
+        return None
+
+    async with (
+        a_site(Scripted(answer)) as site,
+        a_peer(site) as peer,
+        opened(site, peer) as stream,
+    ):
+        await peer.post(tool_call(4))
+        session = next(iter(site.gateway._down.sessions))
+        await until(lambda: bool(session.in_flight))
+        site.gateway.end_streams()
+        go_on.set()
+        assert (await stream.next())["id"] == 4
+        assert await stream.next() is None
+
+
+async def test_a_person_who_is_asked_does_not_keep_us_from_going() -> None:
+    server = AskingServer()
+    async with asking_site(server) as site, a_peer(site) as peer:
+        await begun(peer, **CAPABLE)
+        async with streaming(peer, "POST", asking(1, [FORM])) as stream:
+            await stream.next()
+            site.gateway.end_streams()
+            heard = heard_in(await stream.next())
+            assert heard[0]["error"]["message"] == "mcpproxy is stopping"
