@@ -42,7 +42,10 @@ async def test_a_server_that_refuses_newer_versions_is_asked_for_older_ones(
     async with scripted(server) as url, running(Upstream("up", url=url)) as site:
         await site.connected("up")
         assert (await call(site, {"a": 1}))["content"][0]["text"] == '{"a": 1}'
+        begun = next(seen for seen in server.seen if seen.method == "initialize")
+        assert begun.headers["mcp-method"] == "initialize"
         after = next(seen for seen in server.seen if seen.method == "tools/list")
+        assert "mcp-method" not in after.headers
         assert after.headers["mcp-protocol-version"] == known
         assert after.headers["mcp-session-id"] == "s1"
 

@@ -22,6 +22,7 @@ from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 from mcpproxy.gateway.wire.sse import EventParser
 
+_METHOD: Final = "Mcp-Method"
 _PING: Final = jsonrpc.request(0, "ping")
 # How long a server may keep an answered stream open before we take the connection away from it.
 _LINGER_SECONDS: Final = 2.0
@@ -37,7 +38,11 @@ class HttpLink:
         self._log = site.log
         self._session_id: str | None = None
         self._session_headers: dict[str, str] = {}
-        self._post_headers = {"Accept": f"{JSON}, {EVENT_STREAM}", "Content-Type": JSON}
+        self._post_headers = {
+            "Accept": f"{JSON}, {EVENT_STREAM}",
+            "Content-Type": JSON,
+            _METHOD: "initialize",  # servers of the stateless era want to see what they refuse
+        }
         self._listener: asyncio.Task[None] | None = None
         self._asking_again: asyncio.TimerHandle | None = None
         self._asked_again_at = -math.inf
@@ -69,6 +74,7 @@ class HttpLink:
         self._session_headers["MCP-Protocol-Version"] = agreed.version
         if self._session_id is not None:
             self._session_headers["Mcp-Session-Id"] = self._session_id
+        self._post_headers.pop(_METHOD, None)
         self._post_headers.update(self._session_headers)
         self._listener = asyncio.create_task(self._listen())
 
