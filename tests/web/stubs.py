@@ -34,7 +34,7 @@ from mcpproxy.core.model import (
     Transport,
     Upstream,
 )
-from mcpproxy.core.ports import LoginFlow, LoginWay, ToolEntry
+from mcpproxy.core.ports import CallLoad, LoginFlow, LoginWay, ToolEntry
 from mcpproxy.observability.bus import Bus
 from mcpproxy.observability.metrics import Metrics
 from mcpproxy.observability.monitor import Monitor
@@ -358,7 +358,10 @@ def web_parts(world: World, *, require_mcp_auth: bool = True) -> WebParts:
     """The real bus, monitor and metrics around the world's facts."""
     bus = Bus(world.clock)
     monitor = Monitor(world.clock, world, world, world, world.pending, bus, zone=UTC)
-    metrics = Metrics(world.clock, monitor.healths, world.grant, {"events": bus.depth})
+    loads = (CallLoad("github-mcp", 1, 2),)
+    metrics = Metrics(
+        world.clock, monitor.healths, world.grant, {"events": bus.depth}, lambda: loads
+    )
     bus.hear(metrics.hear)
     rules = GuardRules(Secret(KEY), require_mcp_auth=require_mcp_auth)
     return WebParts(
