@@ -6,6 +6,7 @@ from datetime import timedelta
 from mcpproxy.core.activity import CallRecord
 from mcpproxy.core.approvals import Held, HeldTool
 from mcpproxy.core.control import Control, Profile
+from mcpproxy.observability.activity_file import FILE, ActivityFile, microseconds
 from tests.cli.conftest import Program
 from tests.web.daemon import Daemon
 from tests.web.stubs import KEY, NOW, World
@@ -106,6 +107,21 @@ def test_the_log_of_calls_is_listed_and_exported(
     table = program.run("activity", "export", "--format", "csv").out.splitlines()
     assert table[0].startswith("number,at,server,tool")
     assert "\x1b" not in "".join(table)
+
+
+def test_without_a_daemon_the_log_is_read_and_left_as_it_is(program: Program) -> None:
+    program.configure(WRITTEN)
+    file = ActivityFile(program.data_dir / FILE)
+    at = microseconds(NOW)
+    file.add([(at, "one", "get", "ok", 2000, "owner", "c 1", "r", 1, 2, None)])
+    file.close()
+    before = (program.data_dir / FILE).read_bytes()
+    ran = program.run("activity", "list", "--server", "one", "-o", "json")
+    assert (ran.code, json.loads(ran.out)[0]["tool"]) == (0, "get")
+    assert "no daemon runs" in ran.err
+    assert program.run("activity", "list", "--since", "soon").code == 2
+    assert (program.data_dir / FILE).read_bytes() == before
+    assert {path.name for path in program.data_dir.iterdir()} == {FILE, "mcp_config.json"}
 
 
 def test_names_are_completed_and_nothing_goes_wrong_without_a_daemon(

@@ -11,6 +11,7 @@ from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.approvals import Approvals
 from mcpproxy.gateway.tools import Tool
 from tests.control.stores import Approved, StandingClock, tool
+from tests.gateway.world import until
 
 pytestmark = pytest.mark.anyio
 
@@ -21,16 +22,16 @@ CHANGED, ALL, OFF = (
 
 
 async def started(store: Approved, control: Control = CHANGED) -> Admission:
-    """A daemon that has read what was approved; what it trusts is written when `restarted`."""
+    """A daemon that has read what was approved; what it trusts is durable at once."""
     approvals = Approvals(store)
     await approvals.start(lambda: None)
-    await approvals.stop()
     return Admission(approvals, StandingClock(), control)
 
 
-async def restarted(admission: Admission, store: Approved) -> Admission:
-    await admission._approvals.write()
-    return await started(store, admission.control)
+async def restarted(store: Approved, known: int, control: Control = CHANGED) -> Admission:
+    """Another daemon, once so many definitions are durable."""
+    await until(lambda: len(store.rows) == known)
+    return await started(store, control)
 
 
 def names(tools: tuple[Tool, ...]) -> list[str]:
@@ -41,7 +42,7 @@ async def test_what_is_seen_first_is_trusted_and_known_after_a_restart() -> None
     store = Approved()
     admission = await started(store)
     assert names(admission.admitted("github", (tool("a"), tool("b")))) == ["a", "b"]
-    admission = await restarted(admission, store)
+    admission = await restarted(store, known=2)
     offered = (tool("a", "now it does more"), tool("b"), tool("c"))
     assert names(admission.admitted("github", offered)) == ["b", "c"]
     assert admission.standing("github", "a") is Standing.HELD_CHANGED
@@ -59,8 +60,7 @@ async def test_where_nobody_looks_every_definition_passes_and_is_remembered() ->
     admission = await started(store, OFF)
     admission.admitted("github", (tool("a"),))
     assert names(admission.admitted("github", (tool("a", "other"),))) == ["a"]
-    admission = await restarted(admission, store)
-    admission.control = CHANGED
+    admission = await restarted(store, known=1)
     assert names(admission.admitted("github", (tool("a", "other"),))) == ["a"]
     assert admission.admitted("github", (tool("a"),)) == ()
 

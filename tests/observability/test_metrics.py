@@ -23,6 +23,7 @@ from mcpproxy.core.notices import (
     ToolCalled,
     ToolsRetrieved,
 )
+from mcpproxy.core.ports import CallLoad
 from mcpproxy.observability import metrics as module
 from mcpproxy.observability.metrics import LOGIN_REASONS, Metrics, refresh_result
 from tests.web.stubs import NOW, World, web_parts
@@ -41,6 +42,16 @@ def world() -> World:
 @pytest.fixture
 def metrics(world: World) -> Metrics:
     return web_parts(world).metrics
+
+
+def test_calls_under_way_and_waiting_are_told_by_server(world: World) -> None:
+    loads = (CallLoad("", 5, 9), CallLoad("github-mcp", 2, 1), CallLoad("not a name", 1, 0))
+    made = Metrics(world.clock, dict, world.grant, {"calls": lambda: 9}, lambda: loads)
+    text = made.text()
+    assert 'mcpproxy_calls_active{server="github-mcp"} 2' in text
+    assert 'mcpproxy_calls_waiting{server="github-mcp"} 1' in text
+    assert 'mcpproxy_calls_active{server="other"} 1' in text
+    assert 'mcpproxy_queue_depth{queue="calls"} 9' in text
 
 
 def test_the_lines_are_those_of_the_quickstart(metrics: Metrics) -> None:

@@ -21,11 +21,13 @@ from mcpproxy.core.errors import StoreError, UnknownServer
 from mcpproxy.core.health import Health, Snapshot, assess
 from mcpproxy.core.ledger import MAX_LEDGER
 from mcpproxy.core.model import Grant, Secret, Upstream
+from mcpproxy.observability.activity_file import FILE, ActivityFile
 from mcpproxy.storage.connection import Access
 from mcpproxy.storage.engines import Opening, open_vault
 from mcpproxy.storage.keys import KEY_SOURCES
 from mcpproxy.web.explain import Told, explain
 from mcpproxy.web.items import login_item, server_item
+from mcpproxy.web.rest.activity import FilterQuery, call_filter, call_item
 
 _ABSENT = Connection(
     ConnectionState.DISCONNECTED, trouble=Trouble.NO_DAEMON, error="no daemon is running"
@@ -65,6 +67,16 @@ def explanation(options: Globals, name: str) -> dict[str, Any]:
     words = explain(upstream, health, _ABSENT, grant, now, settings.refresh, told=told)
     found: dict[str, Any] = msgspec.to_builtins(words)
     return found
+
+
+def calls(options: Globals, chosen: Mapping[str, str | None], limit: int) -> list[dict[str, Any]]:
+    """The last calls that were logged, as REST would list them."""
+    location = options.reach().location
+    note("(no daemon runs; this is read from the log of calls)")
+    wanted = call_filter(FilterQuery(**chosen))  # type: ignore[arg-type]
+    found = ActivityFile(location.data_dir / FILE).look(wanted, limit)
+    shown: list[dict[str, Any]] = msgspec.to_builtins([call_item(each) for each in found])
+    return shown
 
 
 def _find(settings: Settings, name: str) -> Upstream:

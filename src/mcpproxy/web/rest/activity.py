@@ -72,10 +72,10 @@ class ExportQuery(FilterQuery, frozen=True, kw_only=True):
 
 async def _list(call: Call[NoBody, ListQuery]) -> Activity | Response:
     query = call.query
-    found = await call.parts.activity.calls(_filter(query, query.before), query.limit)
+    found = await call.parts.activity.calls(call_filter(query, query.before), query.limit)
     if not query.follow:
-        return Activity([item(each) for each in found])
-    lines = _followed(call.parts, _filter(query), [item(each) for each in reversed(found)])
+        return Activity([call_item(each) for each in found])
+    lines = _followed(call.parts, call_filter(query), [call_item(each) for each in reversed(found)])
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
@@ -104,7 +104,7 @@ async def _followed(
 
 
 async def _export(call: Call[NoBody, ExportQuery]) -> Response:
-    wanted = _filter(call.query)
+    wanted = call_filter(call.query)
     first = await call.parts.activity.calls_after(wanted, 0, MAX_PAGE)
     if call.query.format == "csv":
         body, kind = _csv(call.parts, wanted, first), "text/csv; charset=utf-8"
@@ -117,7 +117,7 @@ async def _json_lines(
     parts: WebParts, wanted: CallFilter, first: Sequence[CallRecord]
 ) -> AsyncIterator[bytes]:
     async for page in _pages(parts, wanted, first):
-        yield b"".join(_line(item(each)) for each in page)
+        yield b"".join(_line(call_item(each)) for each in page)
 
 
 async def _csv(
@@ -129,7 +129,7 @@ async def _csv(
         out = io.StringIO()
         writer = csv.writer(out)
         for each in page:
-            writer.writerow([_cell(getattr(item(each), column)) for column in columns])
+            writer.writerow([_cell(getattr(call_item(each), column)) for column in columns])
         yield out.getvalue().encode(errors="backslashreplace")
 
 
@@ -141,7 +141,7 @@ async def _pages(
         page = await parts.activity.calls_after(wanted, page[-1].number, MAX_PAGE)
 
 
-def item(record: CallRecord) -> CallItem:
+def call_item(record: CallRecord) -> CallItem:
     return CallItem(
         number=record.number,
         at=_time(record.at),
@@ -187,7 +187,8 @@ def _happened(at: datetime, notice: ToolCalled) -> CallItem:
     )
 
 
-def _filter(query: FilterQuery, before: int | None = None) -> CallFilter:
+def call_filter(query: FilterQuery, before: int | None = None) -> CallFilter:
+    """Raises UsageError for a time that is none."""
     return CallFilter(
         server=query.server,
         tool=query.tool,
