@@ -99,5 +99,6 @@ class EraMemory:
 
 
 def _fingerprint(upstream: Upstream) -> str:
-    place = (upstream.url or "", upstream.command or "", *upstream.args)
+    kind = upstream.transport.value
+    place = (kind, upstream.url or "", upstream.command or "", *upstream.args)
     return hashlib.sha256("\0".join(place).encode("utf-8", "surrogateescape")).hexdigest()[:16]

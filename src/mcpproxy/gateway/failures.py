@@ -3,7 +3,7 @@
 Law: classified once, where the answer is read. Nobody matches on a message.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from mcpproxy.core.connection import Trouble
@@ -13,6 +13,7 @@ from mcpproxy.core.errors import (
     ProtocolError,
     UpstreamUnavailable,
 )
+from mcpproxy.core.model import Upstream
 
 
 class LinkFailed(UpstreamUnavailable):
@@ -111,3 +112,9 @@ def unavailable(
     return UpstreamUnavailable(
         f"{server} is not available: {reason}", retry_at=retry_at, next_step=step
     )
+
+
+def silent(upstream: Upstream, limit: timedelta) -> LinkFailed:
+    """A connection that did not come about in time."""
+    said = f"no answer to initialize within {limit.total_seconds():g} s"
+    return LinkFailed(said) if upstream.url is not None else CommandFailed(said)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from mcpproxy.core.connection import Connection
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.items import Hidden, Item, Kind
 from mcpproxy.gateway.limits import GatewayLimits
@@ -135,3 +136,13 @@ class Offering:
                 self._log(f"hidden {one}")
         others = (known for known in self.offer.hidden if known.kind is not kind)
         self.offer = replace(self.offer, hidden=tuple(sorted((*others, *hidden), key=str)))
+
+
+def counted(connection: Connection, offer: Offer) -> Connection:
+    """The connection with what there is of it to count and to complain of."""
+    return replace(
+        connection,
+        tool_count=len(offer.tools),
+        hidden=len(offer.hidden),
+        hidden_example=str(offer.hidden[0]) if offer.hidden else "",
+    )

@@ -29,20 +29,20 @@ from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.connect import Connected, connect
 from mcpproxy.gateway.eras import EraMemory
 from mcpproxy.gateway.failures import (
-    CommandFailed,
     Forbidden,
     LinkFailed,
     Misconfigured,
     NotSent,
     SessionForgotten,
     Unauthorized,
+    silent,
     trouble_of,
     unavailable,
 )
 from mcpproxy.gateway.limits import reconnect_delay
 from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.means import Means, Observer
-from mcpproxy.gateway.offering import Offering
+from mcpproxy.gateway.offering import Offering, counted
 from mcpproxy.gateway.offers import Offer
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import Call, Session
@@ -207,9 +207,11 @@ class LiveUpstream:
 
     async def _request(self, call: Call, deadline: asyncio.Timeout) -> Members:
         session, client = self._session, call.client
-        if session is None or (client is not None and client.era is not session.era):
+        if session is None:
             session = await self._session_for(client)
             self._observer.check(self, call)
+        elif client is not None and client.era is not session.era:
+            session = await self._session_for(client)
         try:
             return await session.request(call, deadline)
         except (SessionForgotten, NotSent) as failure:
@@ -290,7 +292,7 @@ class LiveUpstream:
             async with asyncio.timeout(limits.connect_timeout.total_seconds()):
                 made = await connect(self._site, self, self._era)
         except TimeoutError:
-            raise self._silent(limits.connect_timeout) from None
+            raise silent(self.upstream, limits.connect_timeout) from None
         except McpproxyError:
             raise
         except Exception as error:  # a bug must not end the loop that keeps us connected
@@ -305,10 +307,6 @@ class LiveUpstream:
         self._log(f"connection lost: {failure}")
         return clock.elapsed() - begun
 
-    def _silent(self, limit: timedelta) -> LinkFailed:
-        said = f"no answer to initialize within {limit.total_seconds():g} s"
-        return LinkFailed(said) if self.upstream.url is not None else CommandFailed(said)
-
     def _connected(self, made: Connected) -> None:
         self._session, self._why, self.challenge = made.session, None, None
         self.agreed = made.agreed
@@ -317,7 +315,7 @@ class LiveUpstream:
         self._twin.begin(made.session, made.transport)
         self._spawn(self._tell_wishes(made.session))
         now = self._means.clock.now()
-        self._set(self._counted(Connection(ConnectionState.CONNECTED, since=now)))
+        self._set(counted(Connection(ConnectionState.CONNECTED, since=now), self.offer))
         self._observer.listed(self)
 
     async def _tell_wishes(self, session: Session) -> None:
@@ -370,17 +368,8 @@ class LiveUpstream:
 
     def _offer_changed(self) -> None:
         if self.connection.state is ConnectionState.CONNECTED:
-            self._set(self._counted(self.connection))
+            self._set(counted(self.connection, self.offer))
         self._observer.listed(self)
-
-    def _counted(self, connection: Connection) -> Connection:
-        offer = self.offer
-        return replace(
-            connection,
-            tool_count=len(offer.tools),
-            hidden=len(offer.hidden),
-            hidden_example=str(offer.hidden[0]) if offer.hidden else "",
-        )
 
     async def _check(self, session: Session) -> None:
         try:
