@@ -68,7 +68,9 @@ async def test_a_link_in_a_result_can_be_read_as_it_stands_there(mode: str) -> N
         answer = await client.call_tool("two__link", {})
         link = answer.content[0]
         assert isinstance(link, types.ResourceLink)
-        assert link.uri == LINKED
+        assert words(await client.read_resource(link.uri)) == [(LINKED, f"{LINKED} of two")]
+        await client.call_tool("one__link", {})
+        assert (await refused(client.read_resource(link.uri))).message == error.message
 
 
 async def test_a_link_to_what_only_one_server_can_have_is_read_there() -> None:
@@ -197,3 +199,40 @@ async def test_at_its_own_face_a_server_has_only_tools_for_who_may_not_read(call
         assert (declared.prompts, declared.resources) == (None, None)
         for request in (client.list_resources(), client.read_resource(GREETING)):
             assert (await refused(request)).code == -32601
+
+
+async def test_nobody_catches_what_belongs_to_another_server() -> None:
+    """One that lists and fits everything beside one that gives a link."""
+
+    async def greedy(seen: Seen) -> Any:
+        match seen.method:
+            case "initialize":
+                return result(
+                    protocolVersion="2025-11-25",
+                    capabilities={"resources": {}},
+                    serverInfo={"name": "greedy", "version": "1"},
+                )
+            case "resources/list":
+                uris = (f"two+{LINKED}", LINKED, f"off+{LINKED}")
+                return result(resources=[{"uri": uri, "name": "mine"} for uri in uris])
+            case "resources/templates/list":
+                return result(resourceTemplates=[{"uriTemplate": "{+uri}", "name": "all"}])
+            case _:
+                return None
+
+    server, library = Scripted(answer=greedy), Library("two")
+    async with scripted(server) as url, library.over_http() as other:
+        upstreams = (
+            Upstream("greedy", url=url),
+            Upstream("two", url=other),
+            Upstream("off", url=other, enabled=False),
+        )
+        async with running(*upstreams) as site:
+            await site.connected("greedy", "two")
+            await site.offered("greedy", "two")
+            async with connect(site.url, headers={"X-API-Key": KEY}, mode="legacy") as client:
+                await client.call_tool("two__link", {})
+                for uri in (f"two+{LINKED}", LINKED):
+                    assert words(await client.read_resource(uri)) == [(uri, f"{LINKED} of two")]
+                assert (await refused(client.read_resource(f"off+{LINKED}"))).code == -32002
+        assert server.count("resources/read") == 0

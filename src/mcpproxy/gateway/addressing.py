@@ -1,8 +1,9 @@
 """Which server a URI from a client of the aggregate belongs to.
 
 Law: an address that names a server goes to that server and nowhere else, whatever others offer.
-A server's own URI is understood when it can only be one server's: the one that lists it, else the
-one with a template for it, else the one that has mentioned it to this caller.
+A server's own URI is understood when it can only be one server's: the one that has mentioned it to
+this caller, else the one that lists it, else the one with a template for it. A link leads to who
+gave it, so nobody catches the links of others by a list or by a template that fits everything.
 """
 
 from collections.abc import Iterable
@@ -67,10 +68,10 @@ class Addressing:
         split = split_address(uri)
         if split is not None:
             head, own = split
-            for live in self._pool:
-                if address_head(live.name) == head:
-                    readable = may_read(caller, live.upstream)
-                    return Found(live, own, uri) if readable else NotFound(uri)
+            for server in self._pool.names:
+                if address_head(server) == head:
+                    live = self._readable(caller, server)
+                    return NotFound(uri) if live is None else Found(live, own, uri)
         for servers in self._candidates(caller, uri):
             lives = [found for each in sorted(servers) if (found := self._readable(caller, each))]
             if len(lives) == 1:
@@ -82,10 +83,10 @@ class Addressing:
     def _candidates(self, caller: Caller, uri: str) -> Iterable[set[str]]:
         """Servers that may have it, the most certain ones first."""
         stock = self._stock
+        yield set(self._mentions.of(caller.name, uri))
         yield {entry.server for entry in stock.resources.called(uri)}
         yield {entry.server for entry in stock.templates.called(uri)}
         yield {entry.server for entry in stock.templates if _fits(entry, uri)}
-        yield set(self._mentions.of(caller.name, uri))
 
     def _readable(self, caller: Caller, server: str) -> LiveUpstream | None:
         live = self._pool.find(server)

@@ -5,7 +5,7 @@ Law: only what changed restarts; starting waits for nobody.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -52,6 +52,11 @@ class Pool:
 
     def __iter__(self) -> Iterator[LiveUpstream]:
         return iter(self._live.values())
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Of all servers that are configured, offered or not."""
+        return self._configured
 
     def find(self, server: str) -> LiveUpstream | None:
         return self._live.get(server)

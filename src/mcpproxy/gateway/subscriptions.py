@@ -125,10 +125,12 @@ class Subscriptions:
         return [Told(shown, frozenset(to)) for shown, to in keys.items()]
 
     def resume(self, server: str) -> None:
-        """The server is there, perhaps as another upstream than before."""
+        """The server is there, perhaps as another upstream than before; or it is gone."""
         live = self._find(server)
         for watch in self._watches.get(server, {}).values():
-            if live is not None and watch.held_at is not live and watch.wishes:
+            if live is None:
+                watch.held_at = None
+            elif watch.held_at is not live and watch.wishes:
                 self._chore(self._hold, watch)
 
     async def stop(self) -> None:

@@ -55,6 +55,8 @@ class WantedLevels:
         response = await live.set_log_level(least)
         if jsonrpc.error_of(response) is None:
             self._asked[server] = (live, least)
+        else:
+            self.forget(key)
         return response
 
     def set_for_all(self, key: str, level: str, servers: list[str]) -> None:
@@ -69,6 +71,8 @@ class WantedLevels:
     def resume(self, server: str) -> None:
         """The server is there, or there again: ask it for what is wanted unless it knows."""
         live, least = self._find(server), self._least(server)
+        if live is None:
+            self._asked.pop(server, None)
         if live is None or least is None or live.agreed is None or not live.agreed.has("logging"):
             return
         if self._asked.get(server) != (live, least):
