@@ -124,9 +124,7 @@ class Gateway:
         self._single = Shared(self._dispatch, self._subscriptions, self._levels, tasks)
         holdings = Holdings(self._pool, self._stock, gathered, self._levels)
         direct = Aggregate(DirectMode(self._catalog, self._dispatch), holdings)
-        search = Aggregate(retrieve, holdings)
-        default = direct if routing_mode == DirectMode.name else search
-        self._faces: Mapping[str, Aggregate] = {"": default, _ALL: direct, _CALL: search}
+        self._faces = _places(direct, Aggregate(retrieve, holdings), routing_mode)
 
     # --- life -----------------------------------------------------------------------------
 
@@ -247,6 +245,12 @@ class Gateway:
             return None
         mode = "" if profile.routing_mode is None else _PLACE_OF[profile.routing_mode]
         return Place(self._faces[mode], caller.within(profile))
+
+
+def _places(direct: Aggregate, search: Aggregate, routing_mode: str) -> Mapping[str, Aggregate]:
+    """The aggregates by where they are."""
+    default = direct if routing_mode == DirectMode.name else search
+    return {"": default, _ALL: direct, _CALL: search}
 
 
 def _tool_entry(entry: Entry) -> ToolEntry:
