@@ -208,7 +208,7 @@ async def test_a_variant_that_is_too_weak_names_the_right_one() -> None:
             assert "call_tool_write" in refused.content[0].text  # type: ignore[union-attr]
             for wrong in ({}, {"name": 5}, {"name": "remote:none"}, {**call, "args": [1]}):
                 assert (await client.call_tool("call_tool_write", wrong)).is_error
-        assert site.heard.calls == []
+        assert {told.outcome for told in site.heard.calls} <= {"denied"}
 
 
 async def test_both_modes_have_an_endpoint_of_their_own() -> None:
