@@ -126,13 +126,16 @@ async def test_arguments_are_kept_only_where_they_come_and_never_with_a_secret(
     redactor.learn(Secret("canary-0123456789abcdef"))
     log = ActivityLog(ActivityFile(tmp_path / FILE), clock, redactor)
     said = b'{"q": "canary-0123456789abcdef", "password": "hunter2hunter2"}'
-    log.hear(called(arguments=said))
-    log.hear(called(arguments=b'"' + b"x" * 100_000 + b'"'))
+    cut = b'{"a": "b", "c": "canary-0123456'
+    log.hear(called(arguments=said, bytes_in=len(said)))
+    log.hear(called(arguments=b'{"a": "' + b"x" * 100_000 + b'"}', bytes_in=100_009))
+    log.hear(called(arguments=cut, bytes_in=9999))
     log.hear(called())
-    nothing, long, short = await log.calls(EVERYTHING, 10)
+    nothing, halved, long, short = await log.calls(EVERYTHING, 10)
     await log.close()
     assert nothing.arguments is None
-    assert len(long.arguments or "") == activity.MAX_ARGUMENTS
+    assert halved.arguments == '{"a": "b", "c": "…'
+    assert long.arguments == '{"a": "…'
     assert "canary" not in (short.arguments or "")
     assert "hunter2" not in (short.arguments or "")
     assert REDACTED in (short.arguments or "")
@@ -154,7 +157,7 @@ async def test_old_calls_go_by_age_and_by_count_and_by_size(
     assert await tools(log) == [f"call-{number}" for number in (8, 7, 6, 5, 4)]
     log.retention = Retention(max_bytes=64 * 1024)
     for number in range(100):
-        log.hear(called(f"big-{number}", arguments=b"x" * 4096))
+        log.hear(called(f"big-{number}", arguments=b"x" * 4096, bytes_in=4096))
     for _ in range(60):
         clock.passed += timedelta(hours=1)
         kept = await tools(log)

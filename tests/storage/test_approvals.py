@@ -1,14 +1,16 @@
 """Approvals on every engine: durable, replaced by server and tool, bounded."""
 
+import random
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from mcpproxy.core.approvals import Approval
 from mcpproxy.storage import bounds, memory, sqlite_approvals
 from tests.storage.samples import NOON
-from tests.storage.worlds import World
+from tests.storage.worlds import World, sqlite_world
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +56,25 @@ async def test_of_one_server_the_oldest_go_first(
     await approvals.save_approvals([*made, replace(ONE, server="jira")])
     kept = await approvals.load_approvals()
     assert kept == [*made[2:], replace(ONE, server="jira")]
+
+
+async def test_of_long_texts_the_oldest_go_and_the_digests_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_approvals, "MAX_APPROVED_BYTES", 2500)
+    approvals = sqlite_world(tmp_path)
+    vault = await approvals.vault()
+    long = [
+        replace(
+            ONE,
+            tool=f"tool{at}",
+            definition=random.Random(at).randbytes(1000),  # noqa: S311 - cannot be packed
+            approved_at=NOON + timedelta(minutes=at),
+        )
+        for at in range(4)
+    ]
+    await vault.approvals.save_approvals(long)
+    kept = await vault.approvals.load_approvals()
+    assert [each.digest for each in kept] == ["d1"] * 4
+    assert [len(each.definition) for each in kept] == [0, 0, 1000, 1000]
+    await approvals.close()

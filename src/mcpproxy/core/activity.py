@@ -11,6 +11,10 @@ MAX_PAGE: Final = 1000
 """Calls in one answer; more are had by asking for those before the last of them."""
 
 
+MAX_ARGUMENTS: Final = 16 * 1024
+"""Bytes kept of the arguments of one call."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallRecord:
     """Who called what, when, how long it took and what came of it. `number` grows with time."""

@@ -38,6 +38,13 @@ class _Reviewed:
 
 _NOTHING: Final = _Reviewed()
 
+MAX_TEXT: Final = 64 * 1024
+"""Bytes of a definition that are kept to show what changed; longer ones are known by digest."""
+
+
+def _kept(text: bytes) -> bytes:
+    return text if len(text) <= MAX_TEXT else b""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -138,7 +145,7 @@ class Admission:
                     next_step="mcpproxy tools approve shows it as it is now",
                 )
             wire = digest(waiting.tool.definition)
-            made.append(Approval(server, tool, wanted, wire, waiting.text, now))
+            made.append(Approval(server, tool, wanted, wire, _kept(waiting.text), now))
         await self._approvals.approve(made)
 
     def _waiting(self, server: str | None) -> Iterator[tuple[str, _Waiting]]:
@@ -162,6 +169,6 @@ class Admission:
             known is None and rules.approval is ToolApproval.CHANGED
         ):
             now = self._clock.now()
-            self._approvals.trust(Approval(server, tool.name, made, wire, text, now))
+            self._approvals.trust(Approval(server, tool.name, made, wire, _kept(text), now))
             return None
         return _Waiting(tool, Held.CHANGED if known is not None else Held.NEW, made, text)

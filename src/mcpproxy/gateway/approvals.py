@@ -25,6 +25,12 @@ LOAD_WAIT: Final = timedelta(seconds=2)
 ROWS: Final = 1000
 """Written in one transaction: the vault has logins to keep meanwhile."""
 
+PAUSE: Final = timedelta(seconds=1)
+"""Between two rounds of writing: a server may change its tools as often as it likes."""
+
+MAX_OF_SERVER: Final = 20_000
+"""Definitions known of one server, as many as the store keeps; the first go first."""
+
 _log = logging.getLogger("mcpproxy.approvals")
 
 
@@ -119,6 +125,7 @@ class Approvals:
             await self._due.wait()
             self._due.clear()
             await self._until_done(self.write)
+            await asyncio.sleep(PAUSE.total_seconds())
 
     async def write(self) -> None:
         """Everything that is not written yet. Raises StoreError."""
@@ -154,3 +161,5 @@ class Approvals:
     def _put(self, approval: Approval) -> None:
         of_server = self._known.setdefault(approval.server, {})
         of_server[approval.tool] = Known(approval.digest, approval.wire_digest)
+        if len(of_server) > MAX_OF_SERVER:
+            del of_server[next(iter(of_server))]

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from mcpproxy.core.activity import MAX_ARGUMENTS
 from mcpproxy.core.errors import (
     LoginRequired,
     McpproxyError,
@@ -219,9 +220,13 @@ class Dispatch:
                 ask.request_id,
                 len(arguments),
                 size,
-                bytes(arguments) if self._gates.keeps_arguments else None,
+                _kept(arguments) if self._gates.keeps_arguments else None,
             )
         )
+
+
+def _kept(arguments: Raw | bytes) -> bytes:
+    return memoryview(arguments)[:MAX_ARGUMENTS].tobytes()
 
 
 def _program(client: Client | None) -> str:

@@ -17,11 +17,10 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from mcpproxy.core.activity import CallFilter, CallRecord
+from mcpproxy.core.activity import MAX_ARGUMENTS, CallFilter, CallRecord
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.notices import Notice, ToolCalled
 from mcpproxy.core.ports import Clock
-from mcpproxy.core.text import shorten
 from mcpproxy.observability.activity_file import ActivityFile, Row, microseconds
 from mcpproxy.observability.redaction import Redactor
 
@@ -34,9 +33,6 @@ QUEUE: Final = 20_000
 
 BATCH: Final = 1_000
 """Calls in one transaction; in between others may use the file."""
-
-MAX_ARGUMENTS: Final = 16 * 1024
-"""Characters kept of the arguments of one call."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _log = logging.getLogger("mcpproxy.activity")
@@ -164,12 +160,16 @@ class ActivityLog:
             notice.request_id,
             notice.bytes_in,
             notice.bytes_out,
-            None if arguments is None else self._fit(arguments),
+            None if arguments is None else self._fit(arguments, notice.bytes_in),
         )
 
-    def _fit(self, arguments: bytes) -> str:
-        text = arguments[: MAX_ARGUMENTS * 4].decode(errors="replace")
-        return shorten(self._redactor.text(text), MAX_ARGUMENTS)
+    def _fit(self, arguments: bytes, size: int) -> str:
+        """What may be shown of arguments that were `size` bytes long."""
+        text = arguments[:MAX_ARGUMENTS].decode(errors="replace")
+        if size <= len(arguments) <= MAX_ARGUMENTS:
+            return self._redactor.text(text)
+        # Half of a secret is not recognised: the word that was cut goes as a whole.
+        return self._redactor.text(text[: text.rfind('"') + 1]) + "…"
 
     async def _prune(self) -> None:
         now, retention = self._clock.elapsed(), self.retention

@@ -8,5 +8,8 @@ MAX_SET_ASIDE: Final = 8
 MAX_APPROVALS: Final = 20_000
 """Approved tool definitions kept of one server: as many tools as it may list."""
 
+MAX_APPROVED_BYTES: Final = 16 * 1024 * 1024
+"""Their texts, packed; of the oldest over that only the digests are kept."""
+
 MAX_PENDING_LOGINS: Final = 256
 """Logins begun and not ended; each lives ten minutes, so a person never comes near it."""

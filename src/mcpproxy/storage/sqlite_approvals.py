@@ -1,7 +1,7 @@
 """The approvals' table of the sqlite engine.
 
 Law: in the open, as a tool's definition is no secret; every method is one transaction; bounded for
-each server, the oldest go first.
+each server, the oldest go first, their texts before they do.
 """
 
 import zlib
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from mcpproxy.core.approvals import Approval
-from mcpproxy.storage.bounds import MAX_APPROVALS
+from mcpproxy.storage.bounds import MAX_APPROVALS, MAX_APPROVED_BYTES
 from mcpproxy.storage.connection import Connection, Row
 from mcpproxy.storage.database import Database
 from mcpproxy.storage.runner import Runner
@@ -64,6 +64,12 @@ def _bound(db: Connection, server: str) -> None:
         "DELETE FROM approvals WHERE server = ? AND tool NOT IN (SELECT tool FROM approvals "
         "WHERE server = ? ORDER BY approved_at DESC, tool LIMIT ?)",
         (server, server, MAX_APPROVALS),
+    )
+    db.execute(
+        "UPDATE approvals SET definition = x'' WHERE server = ? AND tool IN (SELECT tool FROM "
+        "(SELECT tool, sum(length(definition)) OVER (ORDER BY approved_at DESC, tool) AS total "
+        "FROM approvals WHERE server = ?) WHERE total > ?)",
+        (server, server, MAX_APPROVED_BYTES),
     )
 
 

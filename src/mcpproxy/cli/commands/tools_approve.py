@@ -15,6 +15,9 @@ from mcpproxy.cli.context import Globals, find_globals
 from mcpproxy.core.errors import UnknownTool, UsageError
 from mcpproxy.core.text import escape_unsafe
 
+AT_ONCE = 5000
+"""Names in one request: far from what a body may hold."""
+
 _HOW = "Approve with: mcpproxy tools approve SERVER[:TOOL], or --all"
 _COLOURS = {"+": "green", "-": "red"}
 
@@ -31,7 +34,8 @@ def command(names: tuple[str, ...], everything: bool) -> None:
     is_look = not names and not everything
     if chosen and not is_look:
         tools = [{key: each[key] for key in ("server", "tool", "digest")} for each in chosen]
-        options.client().post("/api/v1/tools/approve", {"tools": tools})
+        for at in range(0, len(tools), AT_ONCE):
+            options.client().post("/api/v1/tools/approve", {"tools": tools[at : at + AT_ONCE]})
     if options.format != "table":
         output.show([{**each, "approved": not is_look} for each in chosen], options.format)
         return

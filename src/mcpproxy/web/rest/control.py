@@ -1,5 +1,6 @@
 """What a person decides about tools: which are switched on, and which definitions are approved."""
 
+import asyncio
 import difflib
 from typing import Annotated, Final
 
@@ -81,7 +82,9 @@ async def _held(call: Call[NoBody, HeldQuery]) -> HeldTools:
     server = call.query.server
     if server is not None:
         find(call.parts, server)
-    return HeldTools([_item(each) for each in await call.parts.tools.held_tools(server)])
+    held = await call.parts.tools.held_tools(server)
+    # There may be thousands, and comparing takes its time.
+    return HeldTools(await asyncio.to_thread(lambda: [_item(each) for each in held]))
 
 
 async def _approve(call: Call[ApproveTools, NoQuery]) -> Approved:
