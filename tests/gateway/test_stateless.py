@@ -147,6 +147,14 @@ async def test_many_requests_side_by_side_leave_no_watcher_behind() -> None:
         await until(lambda: len(site.gateway._down.lot) == 0)
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_there_are_no_streams_and_no_sessions_to_end(method: str) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        headers = {**peer.headers, "MCP-Protocol-Version": MODERN}
+        answer = await peer.http.request(method, peer.url, headers=headers)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 # --- stamps ---------------------------------------------------------------------------------------
 
 

@@ -79,11 +79,17 @@ class ClientSession:
         """Whether nobody waits for anything here."""
         return not self.in_flight and not self._listens()
 
-    def client(self, asker: Asker) -> Client:
+    def client(self, asker: Asker | None) -> Client:
         """What an upstream may know of who is behind a request."""
         said = self.introduced
         return Client(
-            Era.LEGACY, self.id, said.capabilities, asker, None, said.info, self.caller.name
+            Era.LEGACY,
+            self.id,
+            said.capabilities,
+            asker,
+            self.log_level,
+            said.info,
+            self.caller.name,
         )
 
     # --- what it hears --------------------------------------------------------------------

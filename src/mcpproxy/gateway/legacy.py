@@ -20,16 +20,16 @@ from mcpproxy.gateway.client import Asker
 from mcpproxy.gateway.client_session import ClientSession, Introduced
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
-from mcpproxy.gateway.levels import LEVELS
+from mcpproxy.gateway.levels import LEVELS, SET_LEVEL
 from mcpproxy.gateway.resumable import ResumableReply, read_stream
 from mcpproxy.gateway.session import Sink
 from mcpproxy.gateway.sessions import ClientSessions
 from mcpproxy.gateway.wire import jsonrpc
-from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS, agreed_version
+from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS, MODERN_VERSIONS, agreed_version
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
+_ONLY_POST: Final = ((b"allow", b"POST"),)
 ALLOW: Final = ((b"allow", b"GET, POST, DELETE"),)
-SET_LEVEL: Final = "logging/setLevel"
 _CANCELLED: Final = "notifications/cancelled"
 # What only says something of this session, and what nobody but us can make sense of.
 _OURS: Final = frozenset({"notifications/initialized", "notifications/progress"})
@@ -90,6 +90,8 @@ class LegacyExchange:
 
         A second reader takes the first one's place.
         """
+        if _is_newer(headers):
+            return await respond(self.send, 405, headers=_ONLY_POST)
         if b"text/event-stream" not in headers.get(b"accept", b""):
             return await refuse(self.send, 406, "Accept must allow text/event-stream")
         if b"mcp-session-id" not in headers:
@@ -109,6 +111,8 @@ class LegacyExchange:
             stream.detach(reader)
 
     async def delete(self, headers: Mapping[bytes, bytes]) -> None:
+        if _is_newer(headers):
+            return await respond(self.send, 405, headers=_ONLY_POST)
         session = await self.session(headers)
         if session is not None:
             self.sessions.end(session)
@@ -129,6 +133,11 @@ class LegacyExchange:
         if found is None:
             await refuse(self.send, 404, "Session not found: send initialize again")
         return found
+
+
+def _is_newer(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a client of the stateless era sends this: it has no sessions and no such stream."""
+    return headers.get(b"mcp-protocol-version", b"").decode("latin-1") in MODERN_VERSIONS
 
 
 async def introduce(

@@ -6,6 +6,7 @@ from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
+SET_LEVEL: Final = "logging/setLevel"
 LOG: Final = "notifications/message"
 LEVELS: Final = (
     "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency",

@@ -14,9 +14,11 @@ from msgspec import Raw
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.ports import Clock
 from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client_session import ClientSession, Introduced
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.hub import Hub
+from mcpproxy.gateway.levels import SET_LEVEL
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.session_book import SessionBook, Used
 from mcpproxy.gateway.streams import Kept
@@ -108,9 +110,19 @@ class ClientSessions:
             return None
         introduced = Introduced(ticket.version, capabilities, ticket.info)
         session = self._add(session_id, caller, face, place, introduced)
-        session.log_level = used.log_level if used is not None else None
         session.revived = True
+        if used is not None and used.log_level is not None:
+            session.log_level = used.log_level
+            self._restore(session, used.log_level)
         return session
+
+    def _restore(self, session: ClientSession, level: str) -> None:
+        """Let the upstreams know what the client told them in the last run of us."""
+        params = {"level": jsonrpc.raw(level)}
+        ask = Ask(session.caller, SET_LEVEL, params, None, session.client(None))
+        task = asyncio.create_task(session.face.answer(ask))
+        session.in_flight[b"restoring"] = task
+        task.add_done_callback(lambda _: session.in_flight.pop(b"restoring", None))
 
     def end(self, session: ClientSession) -> None:
         """It is over for good: a later run of us knows that too."""
