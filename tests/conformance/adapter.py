@@ -27,7 +27,7 @@ from tests.peers.process import http
 PLACE: Final = "MCPPROXY_JUDGED"
 METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
 LOGINS: Final = 3  # what a person would put up with, and the most that a suite allows
-SETTLE: Final = 40.0  # seconds until a server is connected, or says what is in the way
+SETTLE: Final = 120.0  # seconds until a server is connected, or says what is in the way
 HOPS: Final = 10
 HELPED_BY_LOGIN: Final = ("login_required", "token_rejected", "rejected")
 STANDS: Final = (*HELPED_BY_LOGIN, "not_mcp", "misconfigured")  # nothing else is to be waited for

@@ -40,10 +40,10 @@ def note(suite: Suite, wire: str, direct: Score, through: Score) -> None:
     )
 
 
-def note_client(suite: Suite, score: Score, reasons: dict[str, str]) -> None:
+def note_client(suite: Suite, part: str, score: Score, reasons: dict[str, str]) -> None:
     """A client suite with mcpproxy as the client; `reasons` are of the checks it fails."""
     row = {
-        "what": f"client suite {suite.name}",
+        "what": f"client suite {suite.name}, {part}",
         "without": "—",
         "with": f"{passed(score)}/{failed(score)}",
         "differences": "\n".join(f"- {check}: {reason}" for check, reason in reasons.items()),
