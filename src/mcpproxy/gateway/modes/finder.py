@@ -126,10 +126,12 @@ class Finder:
             self._revision, self._sizes = self._catalog.revision, {}
         known = self._sizes.get(caller)
         if known is None:
-            allows = self._dispatch.allows
-            known = self._sizes[caller] = sum(
-                len(entry.definition) for entry in self._catalog if allows(caller, entry)
+            mine = (
+                self._catalog
+                if caller.unlimited
+                else (entry for entry in self._catalog if self._dispatch.allows(caller, entry))
             )
+            known = self._sizes[caller] = sum(len(entry.definition) for entry in mine)
         return known
 
 
