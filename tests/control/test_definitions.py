@@ -50,6 +50,9 @@ def test_every_field_counts_also_one_that_nobody_knows() -> None:
         {**TOOL, "x-unknown": 1},
         {**TOOL, "_meta": {"a": 1.0}},
         {**TOOL, "_meta": {"a": 1}},
+        {**TOOL, "_meta": {"a": None}},
+        {**TOOL, "_meta": {"a": 2**70}},
+        {**TOOL, "_meta": {"a": float(2**70)}},
     ]
     digests = {digest(canonical(written(each))) for each in changed}
     assert len(digests) == len(changed)
@@ -61,6 +64,11 @@ def test_a_member_that_stands_twice_counts_twice() -> None:
     other = b'{"description":"worse","description":"good"}'
     assert len({canonical(good), canonical(bad), canonical(other)}) == 3
     assert "bad" in "\n".join(readable(canonical(bad)))
+
+
+def test_a_number_too_large_for_a_reader_is_not_nothing() -> None:
+    texts = [b'{"a":1e400}', b'{"a":1e401}', b'{"a":null}', b'{"a":-1e400}']
+    assert len({canonical(text) for text in texts}) == 4
 
 
 def test_nobody_can_write_what_a_repeated_member_becomes() -> None:

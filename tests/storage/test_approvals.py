@@ -68,7 +68,7 @@ async def test_of_long_texts_the_oldest_go_and_the_digests_stay(
         replace(
             ONE,
             tool=f"tool{at}",
-            definition=random.Random(at).randbytes(1000),  # noqa: S311 - cannot be packed
+            definition=random.Random(at).randbytes(1000),
             approved_at=NOON + timedelta(minutes=at),
         )
         for at in range(4)

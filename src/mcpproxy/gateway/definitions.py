@@ -6,7 +6,10 @@ anew each time they start.
 
 import hashlib
 import json
+import math
 from typing import Any
+
+import msgspec
 
 
 def digest(text: bytes) -> str:
@@ -18,21 +21,38 @@ def canonical(definition: bytes) -> bytes:
 
     Where a member is repeated readers disagree which one counts, so all of them are kept.
     """
-    repeated: list[object] = []
+    try:
+        tree = msgspec.json.decode(definition)
+        if msgspec.json.encode(tree) == definition:
+            # Written as we would have: so nothing of it is lost in what was read.
+            return msgspec.json.encode(tree, order="sorted")
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    return _carefully(definition)
+
+
+def _carefully(definition: bytes) -> bytes:
+    """The same, at leisure, for what is written in another way."""
+    odd: list[object] = []
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) != len(pairs):
-            repeated.append(pairs)
+            odd.append(pairs)
         return made
 
+    def number(text: str) -> float:
+        if math.isinf(value := float(text)):
+            odd.append(text)
+        return value
+
     try:
-        tree = json.loads(definition, object_pairs_hook=members)
-        text = _written([tree, repeated] if repeated else tree)
+        tree = json.loads(definition, object_pairs_hook=members, parse_float=number)
+        text = _written([tree, odd] if odd else tree)
     except (ValueError, RecursionError):
         return definition  # such as a number with thousands of digits
     # JSON has no bare NUL: nothing else can look like this.
-    return text + b"\0" if repeated else text
+    return text + b"\0" if odd else text
 
 
 def readable(text: bytes) -> list[str]:
@@ -47,5 +67,9 @@ def readable(text: bytes) -> list[str]:
 
 
 def _written(tree: object) -> bytes:
-    text = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")
+    try:
+        return msgspec.json.encode(tree, order="sorted")
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        # Half a surrogate pair, or a number of more than 64 bits.
+        text = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass")
