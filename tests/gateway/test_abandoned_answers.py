@@ -41,7 +41,7 @@ async def test_who_is_cancelled_while_reading_leaves_no_connection_behind() -> N
     reading = asyncio.Event()
 
     async def read(url: URL) -> None:
-        answer = await client.request("GET", url, {}, None)
+        answer = await client.request("GET", url, b"GET /mcp HTTP/1.1\r\nHost: up\r\n\r\n")
         assert await answer.piece() == b": begun\n\n"
         reading.set()
         await answer.piece()

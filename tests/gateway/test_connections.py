@@ -18,7 +18,7 @@ from mcpproxy.gateway.limits import DEFAULT_LIMITS
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.transports.connections import Connections, Origin
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT
-from mcpproxy.gateway.transports.web import Caller, WebClient, written
+from mcpproxy.gateway.transports.web import Caller, WebClient, head_of
 from tests.gateway.certificates import self_signed
 from tests.gateway.world import NoTokens, until
 from tests.peers.process import free_port
@@ -261,4 +261,4 @@ async def test_no_header_can_smuggle_another_one(value: str) -> None:
     ],
 )
 async def test_the_host_is_written_as_servers_expect_it(url: str, host: bytes) -> None:
-    assert b"\r\nHost: " + host + b"\r\n" in written("GET", URL(url), {}, None)
+    assert b"\r\nHost: " + host + b"\r\n" in head_of("GET", URL(url), {})

@@ -212,9 +212,11 @@ async def test_what_cannot_be_an_answer_ends_the_connection(case: str) -> None:
 
 async def test_a_body_that_does_not_unpack_is_an_error() -> None:
     packed = HEAD + b"Content-Encoding: gzip\r\n" + LENGTH % 9 + b"not gzip!"
-    answer = await Line().answered(packed)
+    line = Line()
+    answer = await line.answered(packed[:-1])
     with pytest.raises(ProtocolError, match="not what it says"):
         await answer.read(LIMIT)
+    assert line.wire.aborted
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_answer_nobody() -> None:

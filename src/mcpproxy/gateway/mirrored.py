@@ -25,14 +25,18 @@ OVER_STDIO: Final = b"x-mcpproxy-stdio"
 _PARAM: Final = b"mcp-param-"
 
 
-def meta_of(message: Members) -> Members:
+def params_of(message: Members) -> tuple[Members, Members]:
+    """The params of a request and their `_meta`; nothing where they are not objects."""
     try:
-        return jsonrpc.members(jsonrpc.members(message.get("params")).get("_meta"))
+        params = jsonrpc.members(message.get("params"))
+        return params, jsonrpc.members(params.get("_meta"))
     except ProtocolError:
-        return {}
+        return {}, {}
 
 
-def disagreement(message: Members, meta: Members, headers: Mapping[bytes, bytes]) -> Members | None:
+def disagreement(
+    method: str, params: Members, meta: Members, headers: Mapping[bytes, bytes]
+) -> Members | None:
     """Why this request cannot be served, or None."""
     version = jsonrpc.text(meta.get(eras.META_VERSION))
     header = _header(headers, b"mcp-protocol-version")
@@ -45,12 +49,11 @@ def disagreement(message: Members, meta: Members, headers: Mapping[bytes, bytes]
         return _mismatch("MCP-Protocol-Version", version)
     if version not in eras.MODERN_VERSIONS:
         return unsupported(version)
-    method = jsonrpc.text(message["method"]) or ""
     if _header(headers, b"mcp-method") != method:
         return _mismatch("Mcp-Method", method)
     subject = eras.NAME_OF.get(method)
     if subject is not None:
-        name = jsonrpc.text(jsonrpc.members(message.get("params")).get(subject))
+        name = jsonrpc.text(params.get(subject))
         if name is not None and _header(headers, b"mcp-name") != name:
             return _mismatch("Mcp-Name", name)
     return None

@@ -20,7 +20,7 @@ from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.levels import LOG, is_loud_enough
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.listen import Listens
-from mcpproxy.gateway.mirrored import argument_disagreement, disagreement, meta_of, mirrors
+from mcpproxy.gateway.mirrored import argument_disagreement, disagreement, mirrors, params_of
 from mcpproxy.gateway.parking import OURS, ParkableCall, ParkingLot, Subject, Turn
 from mcpproxy.gateway.reply import Reply
 from mcpproxy.gateway.stamping import VISITED, stamped, translated
@@ -68,24 +68,23 @@ def is_modern(message: Members, headers: Mapping[bytes, bytes]) -> bool:
     version = headers.get(b"mcp-protocol-version")
     if version is not None:
         return version.decode("latin-1") not in eras.LEGACY_VERSIONS
-    return b"mcp-session-id" not in headers and eras.META_VERSION in meta_of(message)
+    return b"mcp-session-id" not in headers and eras.META_VERSION in params_of(message)[1]
 
 
 async def serve(exchange: ModernExchange, message: Members, headers: Mapping[bytes, bytes]) -> None:
     if jsonrpc.kind(message) is not Kind.REQUEST:
         return await respond(exchange.send, 202)
-    meta = meta_of(message)
+    method = jsonrpc.text(message["method"]) or ""
+    params, meta = params_of(message)
     try:
-        refusal = disagreement(message, meta, headers)
-        refusal = refusal or _wrong_argument(exchange, message, headers)
+        refusal = disagreement(method, params, meta, headers)
+        refusal = refusal or _wrong_argument(exchange, method, params, headers)
         capabilities = jsonrpc.members(meta.get(eras.META_CAPABILITIES))
     except ProtocolError as error:
         refusal = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
     if refusal is not None:
         body = jsonrpc.answered(refusal, message["id"])
         return await respond(exchange.send, _STATUS.get(_code(refusal), 400), body)
-    method = jsonrpc.text(message["method"]) or ""
-    params = jsonrpc.members(message.get("params"))
     if method == _LISTEN:
         return await exchange.listens.serve(
             exchange.face, exchange.caller, message["id"], params, exchange.send, exchange.receive
@@ -215,12 +214,11 @@ def _discovered(introduction: Members) -> Members:
 
 
 def _wrong_argument(
-    exchange: ModernExchange, message: Members, headers: Mapping[bytes, bytes]
+    exchange: ModernExchange, method: str, params: Members, headers: Mapping[bytes, bytes]
 ) -> Members | None:
     """Why a call's arguments and the headers that repeat them disagree, or None."""
-    if bytes(message["method"]) != b'"tools/call"':
+    if method != "tools/call":
         return None
-    params = jsonrpc.members(message.get("params"))
     name = jsonrpc.text(params.get("name"))
     definition = None if name is None else exchange.face.definition(exchange.caller, name)
     if definition is None or not mirrors(definition):

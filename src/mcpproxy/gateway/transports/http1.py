@@ -13,7 +13,7 @@ from typing import Final
 
 import httptools
 
-from mcpproxy.core.errors import McpproxyError
+from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, NotSent
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.transports.answer import Answer, Headers
@@ -52,8 +52,12 @@ class Http1Answer(Answer):
         if self._inflate is None:
             return await self._part()
         while True:
-            if self._inflate.has_more and (plain := self._inflate.piece()):
-                return plain
+            try:
+                if self._inflate.has_more and (plain := self._inflate.piece()):
+                    return plain
+            except ProtocolError:
+                self.close()
+                raise
             part = await self._part()
             if not part:
                 return b""
@@ -121,12 +125,11 @@ class Connection(asyncio.Protocol):
         )
         self._asked: asyncio.Future[Http1Answer] | None = None
         self._answer: Http1Answer | None = None
-        self._headers: list[tuple[str, str]] = []
+        self._headers: list[tuple[bytes, bytes]] = []
         self._reason = ""
         self._head = 0
         self._interim = False
         self._paused = False
-        self._to_the_end = False
 
     @property
     def is_usable(self) -> bool:
@@ -210,8 +213,9 @@ class Connection(asyncio.Protocol):
         if asked is not None and not asked.done():
             asked.set_exception(Broken("the server closed the connection without an answer"))
         if answer is not None:
-            whole = self._to_the_end and exc is None
-            answer.ended(None if whole else Broken(_BROKEN_OFF))
+            bounded = answer.header("content-length") or answer.header("transfer-encoding")
+            broken = exc is not None or bounded
+            answer.ended(Broken(_BROKEN_OFF) if broken else None)
         self._lost(self)
 
     # --- what the parser says -------------------------------------------------------------
@@ -220,7 +224,7 @@ class Connection(asyncio.Protocol):
         self._reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.decode("latin-1").lower(), value.decode("utf-8", "replace")))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -233,10 +237,9 @@ class Connection(asyncio.Protocol):
             return
         if self._asked is None:
             raise Broken("the server sent an answer that nobody asked for")
-        answer = Http1Answer(self, status, reason, headers)
+        readable = [(n.decode("latin-1").lower(), v.decode("utf-8", "replace")) for n, v in headers]
+        answer = Http1Answer(self, status, reason, readable)
         asked, self._asked, self._answer = self._asked, None, answer
-        names = {name for name, _ in headers}
-        self._to_the_end = not (names & {"content-length", "transfer-encoding"})
         if asked.done():  # its asker was cancelled a moment ago
             self.abort()
         else:

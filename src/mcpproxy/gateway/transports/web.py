@@ -33,6 +33,8 @@ JSON: Final = "application/json"
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_A_HEADER: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+# Heads of requests that are kept as they go over the wire: one for each tool, and a few more.
+_MAX_HEADS: Final = 256
 _ALWAYS: Final = {"User-Agent": "mcpproxy", "Accept": "*/*", "Accept-Encoding": ACCEPTED}
 
 
@@ -46,18 +48,18 @@ class WebClient:
         self._trusted: ssl.SSLContext | None = None
         self._proxied: Proxied | None = None
 
-    async def request(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
-        """One request, one answer, unread. Raises NotSent, Broken or ProtocolError."""
+    async def request(self, method: str, url: URL, request: bytes) -> Answer:
+        """One request as it goes over the wire, one answer, unread.
+
+        Raises NotSent, Broken or ProtocolError.
+        """
         origin = Origin(url.scheme == "https", url.raw_host or "", url.port or 0)
-        request = written(method, url, headers, body)
         return await self._connections.request(origin, request, repeatable=method != "POST")
 
     async def request_by_proxy(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, proxy: URL
     ) -> Answer:
-        """As `request`, through a proxy."""
+        """One request through a proxy. Raises NotSent or Broken."""
         if self._proxied is None:
             from mcpproxy.gateway.transports.proxied import Proxied
 
@@ -95,6 +97,7 @@ class Caller:
         self.url = web_url(url)
         check_headers(bearer.configured)
         self._configured = {name.lower(): (name, value) for name, value in _own(self.url, bearer)}
+        self._heads: dict[tuple[object, ...], bytes] = {}
         self._bearer = bearer
         self._web = web
         self._proxy = web.proxy_for(self.url)
@@ -113,14 +116,21 @@ class Caller:
         if response.status != 401 or token is None:
             if peeked is None and token is not None:
                 # It had to be waited for: perhaps it was refused before, and is good after all.
-                await self._bearer.accepted(token)
+                await self._accepted(token, response)
             return response
         response.close()
         fresh = await self._bearer.challenged(token)
         response = await self._once(method, url, headers, body, fresh)
         if response.status != 401:
-            await self._bearer.accepted(fresh)
+            await self._accepted(fresh, response)
         return response
+
+    async def _accepted(self, token: Secret, response: Answer) -> None:
+        try:
+            await self._bearer.accepted(token)
+        except BaseException:
+            response.close()
+            raise
 
     async def _once(
         self,
@@ -130,32 +140,60 @@ class Caller:
         body: bytes | None,
         token: Secret | None,
     ) -> Answer:
-        sent = {**_ALWAYS, **headers}
-        if self._configured:
-            ours = {name.lower() for name in headers}
-            for name in _ALWAYS:
-                if name.lower() in self._configured:
-                    sent.pop(name, None)
-            sent.update(pair for key, pair in self._configured.items() if key not in ours)
-        if token is not None:
-            sent["Authorization"] = self._bearer.authorization(token)
-        for value in sent.values():
-            if _NOT_IN_A_HEADER.search(value):  # a token or a session id: others are checked
-                raise Broken("a header of the request holds characters that HTTP forbids")
+        proof = None if token is None else self._bearer.authorization(token)
+        if proof is not None:
+            check_value(proof)
         if self._proxy is not None:
+            sent = self._all(headers, proof)
+            if proof is not None:
+                sent["Authorization"] = proof
             return await self._web.request_by_proxy(method, url, sent, body, self._proxy)
-        return await self._web.request(method, url, sent, body)
+        key = (method, url, proof is None, *headers.items())
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            head = self._heads[key] = head_of(method, url, self._all(headers, proof))
+        return await self._web.request(method, url, whole(head, proof, body))
+
+    def _all(self, headers: Mapping[str, str], proof: str | None) -> dict[str, str]:
+        """All but the token: configured headers take the place of usual ones, never of `headers`.
+
+        Raises Broken for a value, such as a session id, that no header can hold.
+        """
+        sent = {**_ALWAYS, **headers}
+        ours = {name.lower() for name in headers}
+        if proof is not None:
+            ours.add("authorization")
+        for name in _ALWAYS:
+            if name.lower() in self._configured and name.lower() not in ours:
+                del sent[name]
+        sent.update(pair for key, pair in self._configured.items() if key not in ours)
+        for value in headers.values():
+            check_value(value)
+        return sent
 
 
-def written(method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """A request on the wire (RFC 9112). The headers must have been checked."""
+def check_value(value: str) -> None:
+    """Raises Broken. Configured values have been checked before."""
+    if _NOT_IN_A_HEADER.search(value):
+        raise Broken("a header of the request holds characters that HTTP forbids")
+
+
+def head_of(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
+    """A request's line and headers on the wire (RFC 9112). They must have been checked."""
     lines = [f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    return "".join(lines).encode()
+
+
+def whole(head: bytes, proof: str | None, body: bytes | None) -> bytes:
+    """The request: its head, what proves who we are, and the body."""
+    if proof is not None:
+        head = b"%bAuthorization: %b\r\n" % (head, proof.encode())
     if body is None:
-        lines.append("\r\n")
-        return "".join(lines).encode()
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "".join(lines).encode() + body
+        return head + b"\r\n"
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 def web_url(url: str) -> URL:
