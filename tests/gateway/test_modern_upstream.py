@@ -33,7 +33,7 @@ def modern(answer: Answer | None = None, able: Any = None) -> Scripted:
         if seen.method == "server/discover":
             offered = {"tools": {}} if able is None else able
             return {"result": {"supportedVersions": ["2026-07-28"], "capabilities": offered}}
-        return Raw(400) if "mcp-method" not in seen.headers else None
+        return Raw(400) if seen.method == "initialize" else None
 
     return Scripted(decide, session_id=None)
 
