@@ -10,6 +10,7 @@ import pytest
 from mcpproxy.core.approvals import Approval
 from mcpproxy.storage import bounds, memory, sqlite_approvals
 from tests.storage.samples import NOON
+from tests.storage.vaults import sql
 from tests.storage.worlds import World, sqlite_world
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +57,17 @@ async def test_of_one_server_the_oldest_go_first(
     await approvals.save_approvals([*made, replace(ONE, server="jira")])
     kept = await approvals.load_approvals()
     assert kept == [*made[2:], replace(ONE, server="jira")]
+
+
+async def test_a_spoiled_row_costs_its_own_approval_and_no_other(tmp_path: Path) -> None:
+    world = sqlite_world(tmp_path)
+    approvals = (await world.vault()).approvals
+    await approvals.save_approvals([ONE, replace(ONE, tool="a"), replace(ONE, tool="b")])
+    sql(tmp_path, "UPDATE approvals SET approved_at = 'once' WHERE tool = 'a'")
+    sql(tmp_path, "UPDATE approvals SET definition = x'00' WHERE tool = 'b'")
+    known = [replace(ONE, tool="b", definition=b""), ONE]
+    assert await approvals.load_approvals() == known
+    await world.close()
 
 
 async def test_of_long_texts_the_oldest_go_and_the_digests_stay(

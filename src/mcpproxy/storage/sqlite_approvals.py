@@ -31,7 +31,7 @@ class SqliteApprovals:
             return db.execute(f"SELECT {_COLUMNS} FROM approvals ORDER BY server, tool")  # noqa: S608
 
         rows = await self._runner.run(lambda: self._database.read(work))
-        return [_approval(row) for row in rows]
+        return [made for row in rows if (made := _approval(row)) is not None]
 
     async def save_approvals(self, approvals: Sequence[Approval]) -> None:
         def work(db: Connection) -> None:
@@ -73,16 +73,14 @@ def _bound(db: Connection, server: str) -> None:
     )
 
 
-def _approval(row: Row) -> Approval:
+def _approval(row: Row) -> Approval | None:
+    """None for a row that somebody spoiled: its tool was then never approved."""
     server, tool, digest, wire_digest, approved_at, packed = row
-    return Approval(
-        server=server,
-        tool=tool,
-        digest=digest,
-        wire_digest=wire_digest,
-        definition=_unpacked(packed),
-        approved_at=datetime.fromisoformat(approved_at),
-    )
+    try:
+        at = datetime.fromisoformat(approved_at)
+    except ValueError:
+        return None
+    return Approval(server, tool, digest, wire_digest, _unpacked(packed), at)
 
 
 def _unpacked(packed: bytes) -> bytes:
