@@ -14,9 +14,10 @@ from mcpproxy.gateway.eras import Forgetful
 from mcpproxy.gateway.session_book import SessionBook, Used
 from mcpproxy.gateway.tickets import Ticket, Tickets
 from tests.gateway.asking_peer import CAPABLE, FORM, asking, asking_site, heard_in
-from tests.gateway.by_hand import LIST, Peer, a_peer, streaming
+from tests.gateway.by_hand import LIST, Peer, a_peer, a_site, streaming
+from tests.gateway.hostile import Scripted, Seen
 from tests.gateway.test_asked_back import NAME, answer_to, begun
-from tests.gateway.world import RealClock, Site
+from tests.gateway.world import RealClock, Site, until
 
 pytestmark = pytest.mark.anyio
 KEY = b"k" * 32
@@ -80,6 +81,36 @@ async def test_its_log_level_is_remembered_too() -> None:
     async with runs.next() as site, moved(site, peer) as again:
         assert (await again.post(LIST)).status_code == 200
         assert next(iter(site.gateway._down.sessions)).log_level == "error"
+
+
+async def test_what_a_client_subscribed_to_is_subscribed_to_again() -> None:
+    subscribed: list[str] = []
+
+    async def answer(seen: Seen) -> Any:
+        if seen.method == "initialize":
+            capabilities = {"resources": {"subscribe": True}, "tools": {}}
+            version = seen.message["params"]["protocolVersion"]
+            info = {"name": "s", "version": "1"}
+            said = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}
+            return {"result": said}
+        if seen.method in ("resources/subscribe", "resources/unsubscribe"):
+            subscribed.append(f"{seen.method} {seen.message['params']['uri']}")
+        return None
+
+    def wish(method: str, uri: str) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": uri, "method": method, "params": {"uri": uri}}
+
+    fields: dict[str, Any] = {"memory": Forgetful(), "session_key": KEY}
+    async with a_site(Scripted(answer), **fields) as site, a_peer(site, "/s/up") as peer:
+        await peer.begin()
+        for uri in ("x://one", "x://two"):
+            assert "result" in (await peer.post(wish("resources/subscribe", uri))).json()
+        assert "result" in (await peer.post(wish("resources/unsubscribe", "x://two"))).json()
+    subscribed.clear()
+    async with a_site(Scripted(answer), **fields) as site, moved(site, peer, "/s/up") as again:
+        assert (await again.post(LIST)).status_code == 200
+        await until(lambda: bool(subscribed))
+        assert subscribed == ["resources/subscribe x://one"]
 
 
 async def test_a_session_is_revived_for_its_caller_at_its_place_only() -> None:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import itertools
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -26,6 +27,11 @@ from mcpproxy.gateway.streams import RUN, EventStream, Kept, event_place
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
+SUBSCRIBE: Final = "resources/subscribe"
+UNSUBSCRIBE: Final = "resources/unsubscribe"
+# Subscriptions that are remembered of one session, and characters of one.
+_MOST_REMEMBERED: Final = 50
+_LONGEST_REMEMBERED: Final = 500
 # An id that is longer is not repeated in event ids.
 _LONGEST_ID: Final = 64
 _LOST: Final = (
@@ -54,7 +60,9 @@ class ClientSession:
         place: str,
         introduced: Introduced,
         kept: Kept,
+        changed: Callable[[], None],
     ) -> None:
+        """`changed` is told when there is something new to remember over a restart."""
         self.id = self.key = session_id
         self.caller = caller
         self.face = face
@@ -62,6 +70,7 @@ class ClientSession:
         self.introduced = introduced
         self.used_at = timedelta(0)
         self.log_level: str | None = None
+        self.subscribed: dict[str, None] = {}
         self.revived = False
         self.ends_with_stream = False
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
@@ -69,6 +78,7 @@ class ClientSession:
         self.inquiries = Inquiries()
         self.standing: EventStream | None = None
         self._kept = kept
+        self._changed = changed
         self.limits = kept.limits
         self._numbers = itertools.count(1)
         self._streams: OrderedDict[str, EventStream] = OrderedDict()
@@ -101,6 +111,14 @@ class ClientSession:
     def wants(self, method: str | None, message: Members) -> bool:
         """Whether this is anything that the client did not ask to be spared."""
         return method != LOG or is_loud_enough(message, self.log_level)
+
+    def wished(self, method: str, uri: str) -> None:
+        """What its client subscribed to, as far as it is remembered over a restart."""
+        if method == UNSUBSCRIBE:
+            self.subscribed.pop(uri, None)
+        elif len(self.subscribed) < _MOST_REMEMBERED and len(uri) <= _LONGEST_REMEMBERED:
+            self.subscribed[uri] = None
+        self._changed()
 
     # --- streams --------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.asgi import Headers, Receive, Send, respond
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client import Asker
-from mcpproxy.gateway.client_session import ClientSession, Introduced
+from mcpproxy.gateway.client_session import SUBSCRIBE, UNSUBSCRIBE, ClientSession, Introduced
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.levels import LEVELS, SET_LEVEL
@@ -31,6 +31,7 @@ from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 _ONLY_POST: Final = ((b"allow", b"POST"),)
 ALLOW: Final = ((b"allow", b"GET, POST, DELETE"),)
 _CANCELLED: Final = "notifications/cancelled"
+_WISHES: Final = frozenset({SUBSCRIBE, UNSUBSCRIBE})
 # What only says something of this session, and what nobody but us can make sense of.
 _OURS: Final = frozenset({"notifications/initialized", "notifications/progress"})
 
@@ -172,6 +173,8 @@ async def answered(
             session.log_level = _level(params)
         ask = Ask(session.caller, method, params, sink, session.client(asker), http_id)
         answer = await session.face.answer(ask)
+        if method in _WISHES and "result" in answer:
+            session.wished(method, jsonrpc.text(params.get("uri")) or "")
     except ProtocolError as error:
         answer = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
     except asyncio.CancelledError:

@@ -1,4 +1,5 @@
-"""What is written down of sessions besides their ids: when one was used last, and which ended.
+"""What is written down of sessions besides their ids: when one was used last, what it wants to
+hear of, and which ended.
 
 Law: bounded, and no secret in it. Without it sessions still survive a restart; it only keeps the
 idle limit and an ended session's end.
@@ -18,17 +19,18 @@ from mcpproxy.gateway.eras import Memory
 
 # What is written is as old as this at most: nothing beside an idle limit of hours.
 _EVERY: Final = timedelta(minutes=10)
-# Ends that come together are written once.
+# Changes that come together are written once.
 _TOGETHER: Final = timedelta(seconds=1)
 _MOST: Final = 5000
 _NAME: Final = "client_sessions"
 
 
 class Used(msgspec.Struct, frozen=True, array_like=True):
-    """When a session was used last, in seconds since 1970, and the log level it wants."""
+    """When a session was used last, in seconds since 1970, and what it wants to hear of."""
 
     at: int
     log_level: str | None = None
+    uris: tuple[str, ...] = ()
 
 
 class _Book(msgspec.Struct):
@@ -63,6 +65,10 @@ class SessionBook:
     def ended(self, digest: str) -> None:
         self._book.ended[digest] = self.now()
         self._book.used.pop(digest, None)
+        self.changed()
+
+    def changed(self) -> None:
+        """Something is worth to be written soon."""
         self._changed.set()
 
     def now(self) -> int:

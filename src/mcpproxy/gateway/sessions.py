@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Final
 
 from msgspec import Raw
 
@@ -15,7 +16,7 @@ from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.ports import Clock
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.ask import Ask
-from mcpproxy.gateway.client_session import ClientSession, Introduced
+from mcpproxy.gateway.client_session import SUBSCRIBE, ClientSession, Introduced
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.hub import Hub
 from mcpproxy.gateway.levels import SET_LEVEL
@@ -24,6 +25,8 @@ from mcpproxy.gateway.session_book import SessionBook, Used
 from mcpproxy.gateway.streams import Kept
 from mcpproxy.gateway.tickets import Ticket, Tickets, digest
 from mcpproxy.gateway.wire import jsonrpc
+
+_RESTORING: Final = b"restoring"
 
 
 class ClientSessions:
@@ -111,18 +114,13 @@ class ClientSessions:
         introduced = Introduced(ticket.version, capabilities, ticket.info)
         session = self._add(session_id, caller, face, place, introduced)
         session.revived = True
-        if used is not None and used.log_level is not None:
+        if used is not None and (used.log_level is not None or used.uris):
             session.log_level = used.log_level
-            self._restore(session, used.log_level)
+            session.subscribed = dict.fromkeys(used.uris)
+            task = asyncio.create_task(_restore(session))
+            session.in_flight[_RESTORING] = task
+            task.add_done_callback(lambda _: session.in_flight.pop(_RESTORING, None))
         return session
-
-    def _restore(self, session: ClientSession, level: str) -> None:
-        """Let the upstreams know what the client told them in the last run of us."""
-        params = {"level": jsonrpc.raw(level)}
-        ask = Ask(session.caller, SET_LEVEL, params, None, session.client(None))
-        task = asyncio.create_task(session.face.answer(ask))
-        session.in_flight[b"restoring"] = task
-        task.add_done_callback(lambda _: session.in_flight.pop(b"restoring", None))
 
     def end(self, session: ClientSession) -> None:
         """It is over for good: a later run of us knows that too."""
@@ -140,7 +138,9 @@ class ClientSessions:
         now, elapsed = self._book.now(), self._clock.elapsed()
         return {
             digest(session.id): Used(
-                now - int((elapsed - session.used_at).total_seconds()), session.log_level
+                now - int((elapsed - session.used_at).total_seconds()),
+                session.log_level,
+                tuple(session.subscribed),
             )
             for session in self._sessions.values()
         }
@@ -150,7 +150,9 @@ class ClientSessions:
     ) -> ClientSession:
         now = self._clock.elapsed()
         self._forget_old(now)
-        made = ClientSession(session_id, caller, face, place, introduced, self._kept)
+        made = ClientSession(
+            session_id, caller, face, place, introduced, self._kept, self._book.changed
+        )
         made.used_at = now
         self._sessions[session_id] = made
         self._hub.add(made)
@@ -172,3 +174,16 @@ class ClientSessions:
         self._sessions.pop(session.id, None)
         self._hub.remove(session)
         session.close()
+
+
+async def _restore(session: ClientSession) -> None:
+    """Let the upstreams know what the client told them in the last run of us."""
+    client = session.client(None)
+    if session.log_level is not None:
+        level = {"level": jsonrpc.raw(session.log_level)}
+        await session.face.answer(Ask(session.caller, SET_LEVEL, level, None, client))
+    for uri in list(session.subscribed):
+        wish = {"uri": jsonrpc.raw(uri)}
+        answer = await session.face.answer(Ask(session.caller, SUBSCRIBE, wish, None, client))
+        if "result" not in answer:
+            session.subscribed.pop(uri, None)
