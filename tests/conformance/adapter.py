@@ -27,10 +27,10 @@ from tests.peers.process import http
 PLACE: Final = "MCPPROXY_JUDGED"
 METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
 LOGINS: Final = 3  # what a person would put up with, and the most that a suite allows
-SETTLE: Final = 120.0  # seconds until a server is connected, or says what is in the way
+SETTLE: Final = 60.0  # seconds until a server is connected, or says what is in the way
 HOPS: Final = 10
 HELPED_BY_LOGIN: Final = ("login_required", "token_rejected", "rejected")
-STANDS: Final = (*HELPED_BY_LOGIN, "not_mcp", "misconfigured")  # nothing else is to be waited for
+"""Causes that stand until a person does something; all others may pass by themselves."""
 LOG_IN: Final = "mcpproxy auth login"  # what a caller is told when a login is what helps
 
 Members = dict[str, Any]
@@ -76,7 +76,9 @@ class Daemon:
         found: Members | None = None
         while time.monotonic() < end:
             found = self.get(f"/servers/{name}")
-            if found and (found["status"] == "connected" or found["health"]["cause"] in STANDS):
+            if found and (
+                found["status"] == "connected" or found["health"]["cause"] in HELPED_BY_LOGIN
+            ):
                 return found
             time.sleep(0.05)
         return found or {"status": "unknown", "health": {"action": ""}}
