@@ -258,6 +258,12 @@ EXAMPLES: Final = {
         "because; next try at 2026-01-12T14:00:30Z",
         "configure",
     ),
+    "scope_needed": Example(
+        down(Trouble.SCOPE_NEEDED),
+        "Server asks for more access - login required",
+        "Access refused by server: because. A new login asks for it too",
+        "login",
+    ),
     "rejected": Example(
         down(Trouble.REJECTED),
         "Access refused by server: because",

@@ -54,7 +54,7 @@ def test_a_countdown_is_shown_wherever_an_attempt_is_to_come(name: str) -> None:
     assert "{at}" in cause.detail or "{in}" in cause.detail
 
 
-def test_a_login_is_asked_for_only_where_the_login_is_over_or_the_contract_says_so() -> None:
+def test_a_login_is_asked_for_only_where_one_is_missing_or_the_contract_says_so() -> None:
     asking = {cause.name for cause in CAUSES if cause.action is Action.LOGIN}
     over = {
         "grant_damaged",
@@ -64,6 +64,7 @@ def test_a_login_is_asked_for_only_where_the_login_is_over_or_the_contract_says_
         "no_refresh_token",
         "logged_out",
         "login_required",
+        "scope_needed",
     }
     assert asking - over == {"login_pending", "refresh_refused"}
 

@@ -124,6 +124,17 @@ async def test_a_403_that_asks_for_more_scope_says_which_and_keeps_its_challenge
         assert site.gateway.connection("up").state is ConnectionState.CONNECTED
 
 
+async def test_a_server_that_wants_more_scope_to_be_connected_at_all_asks_for_a_login() -> None:
+    wanted = 'Bearer error="insufficient_scope", scope="files:read"'
+
+    async def answer(seen: Seen) -> Raw:
+        return Raw(403, headers={"WWW-Authenticate": wanted})
+
+    async with scripted(Scripted(answer)) as url, running(Upstream("up", url=url)) as site:
+        assert "files:read" in await failing(site, Trouble.SCOPE_NEEDED)
+        assert site.gateway.challenge("up") == wanted
+
+
 async def test_a_tool_that_is_not_listed_is_not_called() -> None:
     server = Scripted(tools=[{"name": "hidden"}, TOOL])
     async with scripted(server) as url, running(Upstream("up", url=url)) as site:

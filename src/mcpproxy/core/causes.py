@@ -288,6 +288,14 @@ CAUSES: Final = (
         Action.CONFIGURE,
     ),
     Cause(
+        "scope_needed",
+        Level.UNHEALTHY,
+        "Server asks for more access - login required",
+        "More access needed",
+        "Access refused by server: {error}. A new login asks for it too",
+        Action.LOGIN,
+    ),
+    Cause(
         "rejected",
         Level.UNHEALTHY,
         "Access refused by server: {error}",

@@ -22,6 +22,7 @@ class Trouble(StrEnum):
 
     NETWORK = "network"
     LOGIN_NEEDED = "login_needed"
+    SCOPE_NEEDED = "scope_needed"
     REJECTED = "rejected"
     NOT_MCP = "not_mcp"
     COMMAND = "command"

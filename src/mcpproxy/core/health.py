@@ -37,6 +37,7 @@ _ENDING_CAUSE: Final = {
 _TROUBLE_CAUSE: Final = {
     Trouble.NETWORK: "unreachable",
     Trouble.LOGIN_NEEDED: "login_required",
+    Trouble.SCOPE_NEEDED: "scope_needed",
     Trouble.REJECTED: "rejected",
     Trouble.NOT_MCP: "not_mcp",
     Trouble.COMMAND: "command_failed",

@@ -50,6 +50,12 @@ class Forbidden(LinkFailed):
         self.challenge = challenge
 
 
+class ScopeNeeded(Forbidden):
+    """403 to a login that lacks a scope (RFC 6750 section 3.1): a new login may bring it."""
+
+    trouble = Trouble.SCOPE_NEEDED
+
+
 class SessionForgotten(LinkFailed):
     """404 within a session: the upstream has forgotten it and has not looked at the request."""
 

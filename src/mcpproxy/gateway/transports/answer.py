@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mcpproxy.core.challenge import bearer_challenge
 from mcpproxy.core.errors import ProtocolError
-from mcpproxy.gateway.failures import Busy, Forbidden, LinkFailed, NotMcp, Unauthorized
+from mcpproxy.gateway.failures import Busy, Forbidden, LinkFailed, NotMcp, ScopeNeeded, Unauthorized
 from mcpproxy.gateway.text import short
 
 Headers = Sequence[tuple[str, str]]
@@ -72,7 +72,10 @@ def refusal(answer: Answer, detail: str = "") -> LinkFailed:
     if status == 401:
         return Unauthorized("the server asks for a login", challenge=challenge)
     if status == 403:
-        return Forbidden(_forbidden(challenge) or said, challenge=challenge)
+        lacking = _forbidden(challenge)
+        if lacking is not None:
+            return ScopeNeeded(lacking, challenge=challenge)
+        return Forbidden(said, challenge=challenge)
     if status in (408, 425, 429) or status >= 500:
         return Busy(said, status=status)
     if 300 <= status < 400:
