@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
         {"name": "hints", "inputSchema": {}, "annotations": {"readOnlyHint": "yes"}},
         "not an object",
         None,
-        TOOL,
+        {**TOOL, "description": "Another one of the same name"},
     ],
 )
 async def test_a_malformed_tool_hides_itself_and_not_the_list(broken: object) -> None:

@@ -1,7 +1,7 @@
 """Lists that changed, told to clients together.
 
-Law: upstreams that come at the same time, or that change several times, cost a client one hint a
-kind; a list that was made again as it was costs nothing.
+Law: a change is told at once, and what follows within a pause at the end of it: upstreams that come
+together, or change often, cost a client one hint a kind. A list that is as it was costs nothing.
 """
 
 import asyncio
@@ -41,12 +41,12 @@ class Changes:
             method = _METHOD_OF[kind]
             self._noted[method, server] = News(server, method, _MESSAGE_OF[method])
         if self._noted and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(0, self._tell)
 
     @property
     def is_quiet(self) -> bool:
         """Whether everything was told."""
-        return self._timer is None
+        return not self._noted
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -54,5 +54,8 @@ class Changes:
 
     def _tell(self) -> None:
         self._timer = None
+        if not self._noted:
+            return
         noted, self._noted = self._noted, {}
         self._hub.publish(*noted.values())
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self._tell)

@@ -34,7 +34,7 @@ class GatewayLimits:
     relist_pause: timedelta = timedelta(seconds=1)
     # ... or however often its notification stream breaks.
     relist_reopened_every: timedelta = timedelta(seconds=30)
-    # Clients are told of lists that changed so soon, of all that changed meanwhile at once.
+    # Between two hints that lists changed; what changed meanwhile is told together.
     changes_pause: timedelta = timedelta(milliseconds=100)
     # Resources that one client hears of.
     max_subscriptions: int = 1000
