@@ -73,6 +73,8 @@ class ClientSession:
         self.subscribed: dict[str, None] = {}
         self.revived = False
         self.ends_with_stream = False
+        # Before it was introduced a client hears nothing but answers (lifecycle, initialization).
+        self.is_introduced = True
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
         self.cancelled: set[bytes] = set()
         self.inquiries = Inquiries()
@@ -105,7 +107,9 @@ class ClientSession:
     # --- what it hears --------------------------------------------------------------------
 
     def hear(self, news: News) -> None:
-        if self.standing is not None and self.wants(news.method, news.message):
+        if self.standing is None or not self.is_introduced:
+            return
+        if self.wants(news.method, news.message):
             self.standing.put(jsonrpc.encode(news.message))
 
     def wants(self, method: str | None, message: Members) -> bool:

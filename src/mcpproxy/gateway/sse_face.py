@@ -46,6 +46,7 @@ class SseExchange:
         introduced = Introduced(LEGACY_VERSIONS[-1])
         session = self.sessions.create(self.caller, self.face, self.place + SSE, introduced)
         session.ends_with_stream = True
+        session.is_introduced = False
         stream = session.standing_stream()
         if self.sessions.closing:
             stream.end()
@@ -98,6 +99,7 @@ async def _answer(session: ClientSession, request: Members, request_id: str) -> 
             session.introduced = introduced
         session.in_flight.pop(bytes(request["id"]), None)
         stream.put(jsonrpc.answered(answer, request["id"]))
+        session.is_introduced = introduced is not None
         return
     told_back = _OnStream(session)
     stream.put(await answered(session, request, told_back.hear, told_back, request_id))
