@@ -11,6 +11,8 @@ UV := scripts/uv
 LOCKED := pyproject.toml uv.lock
 NODE_PEERS := tests/peers/node
 NODE_JUDGES := tests/conformance/node
+NODE_SIDES := tests/matrix/node
+PYTHON_SIDE := .cache/matrix/python-1
 ARGS ?=
 
 # xdist workers; more than there are cores only makes the clock-bound tests slower.
@@ -72,6 +74,17 @@ $(NODE_JUDGES)/node_modules/.installed: $(NODE_JUDGES)/package-lock.json $(VENV)
 	@scripts/node-packages $(NODE_JUDGES)
 	@touch $@
 
+.PHONY: sides
+sides: $(NODE_SIDES)/node_modules/.installed $(PYTHON_SIDE)/.installed ## Install the SDKs of the matrix
+
+$(NODE_SIDES)/node_modules/.installed: $(NODE_SIDES)/package-lock.json $(VENV)/.dev-done
+	@scripts/node-packages $(NODE_SIDES)
+	@touch $@
+
+$(PYTHON_SIDE)/.installed: tests/matrix/python-1.txt $(VENV)/.dev-done
+	@scripts/python-peer $(PYTHON_SIDE) tests/matrix/python-1.txt
+	@touch $@
+
 .PHONY: system
 system:
 	@scripts/system-packages
@@ -93,6 +106,7 @@ report: dev ## The figures of the last run on one page, test-results/reliability
 .PHONY: unit
 unit: dev system peers ## Unit, contract and simulation tests
 	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/crash --ignore=tests/conformance \
+	  --ignore=tests/matrix/test_matrix.py \
 	  -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 
@@ -105,6 +119,11 @@ e2e: dev system peers ## End-to-end and crash tests: real servers, processes, a 
 conformance: dev peers judges ## The protocol's official suites and real servers, through mcpproxy
 	@rm -rf test-results/conformance
 	$(BIN)/pytest tests/conformance --junit-xml=test-results/conformance.xml $(ARGS)
+
+.PHONY: matrix
+matrix: dev sides ## Client x server x transport x feature, official SDKs of both eras, through mcpproxy
+	@rm -rf test-results/matrix
+	$(BIN)/pytest tests/matrix/test_matrix.py --junit-xml=test-results/matrix.xml $(ARGS)
 
 .PHONY: sim
 sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite), on all cores; goes on where it stopped
@@ -140,4 +159,4 @@ lock: ## Bring uv.lock up to date with pyproject.toml
 clean: ## Remove everything that make made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 	  .hypothesis dist build test-results $(NODE_PEERS)/node_modules \
-	  $(NODE_JUDGES)/node_modules
+	  $(NODE_JUDGES)/node_modules $(NODE_SIDES)/node_modules

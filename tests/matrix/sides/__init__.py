@@ -1,0 +1,1 @@
+"""The programs of the matrix: servers with every feature, and clients that try each of them."""
