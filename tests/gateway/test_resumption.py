@@ -124,6 +124,18 @@ async def test_a_stream_of_another_run_ends_with_an_error_for_the_request_it_ans
                 assert await lost.next() is None
 
 
+async def test_a_reader_whose_place_is_taken_is_let_go_in_order() -> None:
+    async with asking_site() as site, a_peer(site) as peer:
+        await begun(peer, **CAPABLE)
+        async with streaming(peer, "POST", asking(7, [FORM])) as stream:
+            question = await stream.next()
+            far = {"Last-Event-ID": f"{stream.ids[-1].rpartition('-')[0]}-999999"}
+            async with streaming(peer, "GET", **far) as resumed:
+                assert await stream.next() is None
+                await peer.post(answer_to(question, NAME))
+                assert heard_in(await resumed.next()) == [NAME]
+
+
 @pytest.mark.parametrize("last", ["x", "-", "1-", "a-1", "00000000.1.!!-4", "-1", "9" * 400 + "-1"])
 async def test_an_id_that_is_none_of_ours_begins_an_ordinary_stream(last: str) -> None:
     limits = replace(FAST, keep_alive=timedelta(milliseconds=20))

@@ -104,35 +104,32 @@ class EventStream:
             self._woken.set()
             self._detached(self)
 
-    def release(self) -> None:
-        """Whoever reads it is sent away; what is put from now on waits."""
-        if self._reader is not None:
-            self.detach(self._reader)
-
     async def write(self, send: Send, reader: object, after: int | None = None) -> None:
         """Write events to this reader as they come, until the stream is over or it is another's.
 
         From the one that follows `after`; without that, from the first that was never written.
         """
         pause = self._kept.limits.keep_alive.total_seconds()
-        seen = self._written if after is None else after
+        seen = self._written if after is None else min(after, self._last)
         while self._reader is reader:
             self._woken.clear()
-            for number, message in [event for event in self._events if event[0] > seen]:
-                if self._reader is not reader:
-                    return
-                await write(send, sse.event(message, event_id=self.event_id(number)))
-                seen = number
-                self._written = max(self._written, number)
-            if self.ended and seen >= self._last:
-                await end_stream(send)
-                return
-            try:
-                async with asyncio.timeout(pause):
-                    await self._woken.wait()
-            except TimeoutError:
-                await write(send, sse.KEEP_ALIVE)
+            at = seen + 1 - self._events[0][0] if self._events else 0
+            if at < len(self._events):
+                seen, message = self._events[max(at, 0)]
+                await write(send, sse.event(message, event_id=self.event_id(seen)))
+                self._written = max(self._written, seen)
+            elif self.ended:
+                break
+            else:
+                await self._news(send, pause)
         await end_stream(send)
+
+    async def _news(self, send: Send, pause: float) -> None:
+        try:
+            async with asyncio.timeout(pause):
+                await self._woken.wait()
+        except TimeoutError:
+            await write(send, sse.KEEP_ALIVE)
 
     async def begin(self, send: Send, *, retry: timedelta | None) -> None:
         """Open the answer; with `retry` for clients that know an event without data."""
