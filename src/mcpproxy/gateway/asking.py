@@ -79,9 +79,8 @@ class Questions:
         client = flight.call.client
         if method == ROOTS and (client is None or "roots" not in client.capabilities):
             return jsonrpc.result(_NO_ROOTS)
-        if (question := asyncio.current_task()) is not None:
-            flight.asks(question)
-        return await ask(flight, method, params, self._limits)
+        with flight.asking():
+            return await ask(flight, method, params, self._limits)
 
     def _whose(self, method: str, params: Raw | None, during: int | None) -> Flight | str:
         """The call that a question serves, or why that cannot be told."""

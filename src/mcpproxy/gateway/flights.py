@@ -46,11 +46,19 @@ class Flight:
             if not self._asking:
                 self._go_on()
 
-    def asks(self, question: asyncio.Task[None]) -> None:
-        """The question is of no use to anybody once this call has ended."""
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """While this task asks the client: it is of no use to anybody once the call has ended."""
+        question = asyncio.current_task()
+        if question is None:
+            raise RuntimeError("a question is asked by a task")
         if self.questions is None:
             self.questions = set()
         self.questions.add(question)
+        try:
+            yield
+        finally:
+            self.questions.discard(question)
 
     def _stop(self) -> None:
         when = None if self.deadline is None else self.deadline.when()
@@ -97,7 +105,7 @@ class Flights:
 
     def end(self, request_id: int) -> None:
         flight = self._by_id.pop(request_id)
-        for question in flight.questions or ():
+        for question in tuple(flight.questions or ()):
             question.cancel()
         if self._drained is not None and not self._by_id:
             self._drained.set()
