@@ -150,7 +150,7 @@ async def test_capabilities_and_instructions_are_those_of_all_upstreams(mode: st
         assert said[-2:] == ["one: The library of one.", "two: The library of two."]
 
 
-async def test_what_no_upstream_has_is_not_declared() -> None:
+async def test_what_no_upstream_has_is_not_declared_unless_one_may_still_have_it() -> None:
     async with scripted(Scripted()) as url, running(Upstream("plain", url=url)) as site:
         await site.connected("plain")
         async with connect(site.url, headers={"X-API-Key": KEY}, mode="legacy") as client:
@@ -159,6 +159,12 @@ async def test_what_no_upstream_has_is_not_declared() -> None:
             assert declared.tools is not None
             assert (declared.prompts, declared.resources, declared.completions) == (None,) * 3
             assert (await client.list_prompts()).prompts == []
+        late = Upstream("late", command="there-is-no-such-program")
+        await site.gateway.apply({"plain": Upstream("plain", url=url), "late": late})
+        async with connect(site.url, headers={"X-API-Key": KEY}, mode="legacy") as client:
+            declared = client.server_capabilities
+            assert declared is not None
+            assert declared.prompts is not None  # it has not said yet what it has
 
 
 # --- access -------------------------------------------------------------------------------------

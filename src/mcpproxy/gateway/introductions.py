@@ -34,12 +34,13 @@ class Introductions:
         self._mode = mode
         self._pool = pool
         self._stock = stock
-        self._revision = -1
+        self._made_of = (-1, 0)
         self._made: dict[Caller, Members] = {}
 
     def of(self, caller: Caller) -> Members:
-        if self._revision != self._stock.revision or len(self._made) >= _MAX_KEPT:
-            self._revision, self._made = self._stock.revision, {}
+        now = (self._stock.revision, len(self._pool))
+        if self._made_of != now or len(self._made) >= _MAX_KEPT:
+            self._made_of, self._made = now, {}
         if caller not in self._made:
             self._made[caller] = self._introduction(caller)
         return dict(self._made[caller])

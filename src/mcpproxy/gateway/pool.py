@@ -53,6 +53,9 @@ class Pool:
     def __iter__(self) -> Iterator[LiveUpstream]:
         return iter(self._live.values())
 
+    def __len__(self) -> int:
+        return len(self._live)
+
     @property
     def names(self) -> Iterable[str]:
         """Of all servers that are configured, offered or not."""
