@@ -313,3 +313,59 @@ async def test_a_wake_looks_whether_the_server_still_answers_without_disturbing_
         await until(lambda: server.count("server/discover") == 2)
         assert server.count("ping") == 0
         assert up.live.connection.state is ConnectionState.CONNECTED
+
+
+# --- beside its older era ---------------------------------------------------------------------
+
+
+def of_both_eras() -> Scripted:
+    """A server that has a handshake too, and tells of resources in that era only."""
+
+    async def decide(seen: Seen) -> Any:
+        if seen.method == "server/discover":
+            return {"result": {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}}
+        if seen.method == "subscriptions/listen":
+            return {"error": {"code": -32601, "message": "no"}}
+        return None
+
+    return Scripted(decide)
+
+
+async def test_the_older_session_is_told_what_the_stateless_era_has_not() -> None:
+    server = of_both_eras()
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        assert "result" in await up.live.set_log_level("info")
+        assert server.count("initialize") == server.count("logging/setLevel") == 0
+        assert "result" in await carried(up, a_client(Person()))
+        assert server.count("initialize") == server.count("logging/setLevel") == 1
+        assert "result" in await up.live.set_log_level("debug")
+        levels = [s.message["params"] for s in server.seen if s.method == "logging/setLevel"]
+        assert levels == [{"level": "info"}, {"level": "debug"}]
+        await up.live.notify("notifications/roots/list_changed", None)
+        assert server.count("notifications/roots/list_changed") == 1
+
+
+async def test_updates_that_only_the_older_era_has_are_asked_for_there_and_again() -> None:
+    server = of_both_eras()
+    forgotten: set[str] = set()
+    usual = server.answer
+
+    async def answer(seen: Seen) -> Any:
+        if seen.method == "initialize":
+            server.session_id = f"s{server.count('initialize')}"
+        if seen.headers.get("mcp-session-id") in forgotten:
+            return Raw(404)
+        return None if usual is None else await usual(seen)
+
+    server.answer = answer
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        assert "result" in await up.live.subscribe("memo://a")
+        assert server.count("resources/subscribe") == 1
+        forgotten.add("s1")
+        assert "result" in await carried(up, a_client(Person()))
+        assert server.count("resources/subscribe") == 2
+        assert server.count("server/discover") == 1
+        assert "result" in await up.live.unsubscribe("memo://a")
+        assert server.count("resources/unsubscribe") == 1

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import Raw
+
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.core.model import Transport
 from mcpproxy.gateway.client import Era
@@ -45,6 +47,14 @@ class Twin:
         """There is a connection now, of which this may be the twin: a process has one era only."""
         if session.era is Era.MODERN and transport is not Transport.STDIO:
             self._transport, self._not_before = transport, 0.0
+
+    @property
+    def current(self) -> Session | None:
+        return self._session
+
+    async def notify(self, method: str, params: Raw | None) -> None:
+        if self._session is not None:
+            await self._session.notify(method, params)
 
     async def session(self) -> Session | None:
         """None when there is none, or none now."""
@@ -85,7 +95,7 @@ class Twin:
         try:
             async with asyncio.timeout(self._site.limits.tcp_timeout.total_seconds()):
                 await session.begin(await TRANSPORTS[transport](self._site, session))
-                await self._wishes.tell(session.request)
+                await self._wishes.tell_older(session.request)
             if self._transport is not None:
                 return session
         except (NotMcp, ProtocolError):

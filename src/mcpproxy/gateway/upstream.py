@@ -191,19 +191,20 @@ class LiveUpstream:
 
     async def subscribe(self, uri: str) -> Members:
         """The response to a wish to hear of changes of a resource. Raises as `request`."""
-        return await self._wishes.subscribe(uri, self.request)
+        return await self._wishes.subscribe(uri, self.request, self._twin)
 
     async def unsubscribe(self, uri: str) -> Members:
-        return await self._wishes.unsubscribe(uri, self.request)
+        return await self._wishes.unsubscribe(uri, self.request, self._twin)
 
     async def set_log_level(self, level: str) -> Members:
         """The response to a wish for log messages of this level and above."""
-        return await self._wishes.set_log_level(level, self.request)
+        return await self._wishes.set_log_level(level, self.request, self._twin)
 
     async def notify(self, method: str, params: Raw | None) -> None:
         """Pass a notification on, if there is a session to pass it on to."""
         if self._session is not None:
             await self._session.notify(method, params)
+            await self._twin.notify(method, params)
 
     async def _request(self, call: Call, deadline: asyncio.Timeout) -> Members:
         session, client = self._session, call.client
