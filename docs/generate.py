@@ -13,6 +13,7 @@ from typing import Final, get_args
 
 import click
 
+from docs.conformance_page import conformance
 from docs.metrics_page import metrics
 from docs.providers_page import providers
 from mcpproxy.cli.program import COMMANDS, GROUPS, global_options
@@ -280,6 +281,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/exit-codes.md": exit_codes,
     "reference/metrics.md": metrics,
     "reference/events.md": events,
+    "reference/conformance.md": conformance,
     "explanation/providers.md": providers,
 }
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.conformance.suites import Key, Score, Verdict
+from tests.conformance import table
+from tests.conformance.known import OTHERWISE
+from tests.conformance.suites import Key, Score, Suite, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,14 @@ def differences(direct: Score, through: Score) -> list[Difference]:
 
 def listed(found: Iterable[Difference]) -> str:
     return "\n".join(f"- {difference}" for difference in found)
+
+
+def assert_known(suite: Suite, behind: str, direct: Score, through: Score) -> None:
+    """Every difference is a known one, and every known one is still there."""
+    found = differences(direct, through)
+    table.note(suite, behind, direct, through, listed(found))
+    known = OTHERWISE.get((suite.name, behind), {})
+    unknown = [each for each in found if str(each.key) not in known]
+    assert not unknown, listed(unknown)
+    gone = {*known} - {str(each.key) for each in found}
+    assert not gone, f"these come out the same by now: {gone}"

@@ -23,25 +23,71 @@ NO_DPOP: Final = "DPoP (RFC 9449, an extension) is not built."
 NO_ID_JAG: Final = "Enterprise-managed authorization (an extension) is not built."
 NO_WIF: Final = "Workload identity federation (an extension) is not built."
 
-CROSSING: Final[Mapping[tuple[str, str], Reasons]] = {
-    ("2026-07-28", "legacy"): {
-        "input-required-result-basic-elicitation: sep-2322-elicitation-complete": KEYS,
-        "input-required-result-basic-elicitation: sep-2322-elicitation-incomplete": KEYS,
-        "input-required-result-ignore-extra-params: sep-2322-ignore-unexpected-params": KEYS,
-        "input-required-result-multiple-input-requests: sep-2322-multiple-inputs-complete": (
-            ONE_BY_ONE
-        ),
-        "input-required-result-multiple-input-requests: sep-2322-multiple-inputs-incomplete": (
-            ONE_BY_ONE
-        ),
-        "input-required-result-capability-check: sep-2322-respect-client-capabilities": (
-            ONE_SESSION
-        ),
-        "server-stateless: sep-2575-missing-capability-http-400": ONE_SESSION,
-        "server-stateless: sep-2575-server-rejects-undeclared-capability": ONE_SESSION,
-    },
+ANSWERED_AT_ONCE: Final = (
+    "What is ready is answered in JSON, as the protocol allows: the suite then has no stream to "
+    "judge. To a server that hangs up before its answer mcpproxy goes back, not the client."
+)
+
+_STABLE: Final = "0.1.16 for 2025-11-25"
+_LEGACY: Final = "0.2.0-alpha.12 for 2025-11-25"
+_MODERN: Final = "0.2.0-alpha.12 for 2026-07-28"
+HTTP: Final = "over HTTP"
+STDIO: Final = "over stdio"
+LEGACY_ONLY: Final = "over HTTP, of the older era only"
+MODERN_ONLY: Final = "over HTTP, of the newer era only"
+
+SERVERS: Final[Mapping[tuple[str, str], int]] = {
+    (_STABLE, HTTP): 44,
+    (_STABLE, STDIO): 44,
+    (_LEGACY, HTTP): 84,
+    (_LEGACY, STDIO): 84,
+    (_LEGACY, LEGACY_ONLY): 84,
+    (_LEGACY, MODERN_ONLY): 84,
+    (_MODERN, HTTP): 152,
+    (_MODERN, STDIO): 152,
+    (_MODERN, LEGACY_ONLY): 152,
+    (_MODERN, MODERN_ONLY): 152,
 }
-"""By the suite's version and the only era of the server."""
+"""How many checks a suite has that the server passes by itself, and where the server stands."""
+
+_STREAMS: Final[Reasons] = dict.fromkeys(
+    (
+        "server-sse-multiple-streams: server-sse-streams-functional",
+        "server-sse-polling: server-sse-priming-event",
+        "server-sse-polling: server-sse-retry-field",
+    ),
+    ANSWERED_AT_ONCE,
+)
+_RESUMED: Final[Reasons] = {
+    **_STREAMS,
+    "server-sse-polling: server-sse-disconnect-resume": ANSWERED_AT_ONCE,
+}
+_OLDER_SERVER: Final[Reasons] = {
+    "input-required-result-basic-elicitation: sep-2322-elicitation-complete": KEYS,
+    "input-required-result-basic-elicitation: sep-2322-elicitation-incomplete": KEYS,
+    "input-required-result-ignore-extra-params: sep-2322-ignore-unexpected-params": KEYS,
+    "input-required-result-multiple-input-requests: sep-2322-multiple-inputs-complete": ONE_BY_ONE,
+    "input-required-result-multiple-input-requests: sep-2322-multiple-inputs-incomplete": (
+        ONE_BY_ONE
+    ),
+    "input-required-result-capability-check: sep-2322-respect-client-capabilities": ONE_SESSION,
+    "server-stateless: sep-2575-missing-capability-http-400": ONE_SESSION,
+    "server-stateless: sep-2575-server-rejects-undeclared-capability": ONE_SESSION,
+}
+
+OTHERWISE: Final[Mapping[tuple[str, str], Reasons]] = {
+    (_STABLE, HTTP): _STREAMS,
+    (_STABLE, STDIO): _STREAMS,
+    (_LEGACY, HTTP): _RESUMED,
+    (_LEGACY, STDIO): _RESUMED,
+    (_LEGACY, LEGACY_ONLY): _RESUMED,
+    (_LEGACY, MODERN_ONLY): _RESUMED,
+    (_MODERN, STDIO): _OLDER_SERVER,
+    (_MODERN, LEGACY_ONLY): _OLDER_SERVER,
+}
+"""The checks that come out otherwise with mcpproxy in front, as `SERVERS` names the two. A process
+is first met in the older era, and then has no other.
+"""
 
 CLIENT: Final[Mapping[str, Reasons]] = {
     "extensions": {

@@ -8,7 +8,6 @@ import json
 import re
 from typing import Final
 
-from tests.conformance.compare import differences, listed
 from tests.conformance.suites import Score, Suite, failed, passed
 from tests.peers.process import ROOT
 from tests.proof import record
@@ -18,20 +17,19 @@ ROWS: Final = RESULTS / "conformance"
 PAGE: Final = RESULTS / "conformance.md"
 
 
-def note(suite: Suite, wire: str, direct: Score, through: Score) -> None:
-    """A server suite against the fixture behind `wire`, without and with mcpproxy in between."""
-    found = differences(direct, through)
+def note(suite: Suite, behind: str, direct: Score, through: Score, differing: str) -> None:
+    """A server suite against the fixture that stands so, without and with mcpproxy in between."""
     row = {
-        "what": f"server suite {suite.name}, server over {wire}",
+        "what": f"server suite {suite.name}, server {behind}",
         "without": f"{passed(direct)}/{failed(direct)}",
         "with": f"{passed(through)}/{failed(through)}",
-        "differences": listed(found),
+        "differences": differing,
     }
     _write(row)
     record(
         _slug(row["what"]),
         goal=f"The {row['what']}: through mcpproxy every check comes out as without it",
-        held=f"{len(found)} checks differ",
+        held=f"{len(differing.splitlines())} checks differ",
         figures={
             "passed without": passed(direct),
             "passed through": passed(through),
