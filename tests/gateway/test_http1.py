@@ -230,6 +230,37 @@ async def test_bytes_that_nobody_asked_for_end_the_connection_and_answer_nobody(
     assert not late.connection.is_usable
 
 
+async def test_what_follows_the_chunks_of_an_answer_belongs_to_no_other_answer() -> None:
+    line = Line()
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    first = await line.answered(chunked + b"Mcp-Session-Id: a\r\nContent-Type: no\r\nE:\r\n\r\n")
+    assert await first.read(LIMIT) == b"{}"
+    second = await line.answered(WHOLE)
+    assert [name for name, _ in second.headers] == ["content-type", "content-length"]
+    assert await second.read(LIMIT) == BODY
+
+
+@pytest.mark.parametrize("piece", [b"X: y\r\n", b"y"], ids=["many", "one without end"])
+async def test_what_follows_the_chunks_of_an_answer_is_bounded(piece: bytes) -> None:
+    line = Line()
+    answer = await line.answered(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nT: ")
+    for _ in range(2 * MAX_HEAD // 1024):
+        if not line.wire.aborted:
+            line.hear(piece * (1024 // len(piece)))
+    assert line.wire.aborted
+    with pytest.raises(Broken, match="larger than"):
+        await answer.read(LIMIT)
+
+
+async def test_a_body_of_many_small_chunks_is_not_taken_for_what_follows_them() -> None:
+    line = Line()
+    answer = await line.answered(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(MAX_HEAD // 4):
+        line.hear(b"1\r\n", b"x\r\n")
+    line.hear(b"0\r\n\r\n")
+    assert await answer.read(LIMIT) == b"x" * (MAX_HEAD // 4)
+
+
 async def test_little_that_unpacks_to_very_much_comes_in_pieces_and_within_the_limit() -> None:
     bomb = gzipped(bytes(64 << 20))
     head = HEAD + b"Content-Encoding: gzip\r\n" + LENGTH % len(bomb)

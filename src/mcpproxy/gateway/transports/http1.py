@@ -20,7 +20,8 @@ from mcpproxy.gateway.transports.answer import Answer, Headers
 from mcpproxy.gateway.transports.inflate import Inflate
 
 MAX_HEAD: Final = 64 * 1024
-"""Bytes of an answer's head, give or take the read in which it ends."""
+"""Bytes of an answer that are no body, its head and what follows its chunks, each give or take the
+read in which it ends."""
 _MAX_UNREAD: Final = 512 * 1024
 """So much of a body waits for its reader; then the upstream waits."""
 _SWITCHING: Final = 101
@@ -127,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._answer: Http1Answer | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._reason = ""
-        self._head = 0
+        self._no_body = 0
         self._interim = False
         self._paused = False
 
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
             raise NotSent("the server closed the connection at once")
         asked: asyncio.Future[Http1Answer] = asyncio.get_running_loop().create_future()
         self._asked = asked
-        self._head = 0
+        self._no_body = 0
         self._transport.write(request)
         try:
             return await asked
@@ -181,15 +182,14 @@ class Connection(asyncio.Protocol):
         if self._asked is None and self._answer is None:
             self.abort()
             return
+        self._no_body += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(_parser_failure(error))
             return
-        if self._asked is not None:
-            self._head += len(data)
-            if self._head > MAX_HEAD:
-                self._fail(Broken(f"the head of an answer is larger than {MAX_HEAD} bytes"))
+        if self._no_body > MAX_HEAD:
+            self._fail(Broken(f"an answer's head or trailers are larger than {MAX_HEAD} bytes"))
 
     def eof_received(self) -> None:
         return None
@@ -224,7 +224,9 @@ class Connection(asyncio.Protocol):
         self._reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        # What follows an answer's chunks says nothing that we read, and nothing of the next answer.
+        if self._answer is None:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -235,6 +237,7 @@ class Connection(asyncio.Protocol):
                 raise Broken("the server switched protocols, which was not asked for")
             self._interim = True
             return
+        self._no_body = 0
         if self._asked is None:
             raise Broken("the server sent an answer that nobody asked for")
         readable = [(n.decode("latin-1").lower(), v.decode("utf-8", "replace")) for n, v in headers]
@@ -246,6 +249,7 @@ class Connection(asyncio.Protocol):
             asked.set_result(answer)
 
     def on_body(self, body: bytes) -> None:
+        self._no_body = 0
         if self._answer is None or self._answer.came(body) or self._transport is None:
             return
         self._paused = True
@@ -256,6 +260,7 @@ class Connection(asyncio.Protocol):
             self._interim = False
             return
         answer, self._answer = self._answer, None
+        self._no_body = 0
         if answer is not None:
             answer.ended()
         self.go_on()
