@@ -230,6 +230,16 @@ async def test_bytes_that_nobody_asked_for_end_the_connection_and_answer_nobody(
     assert not late.connection.is_usable
 
 
+@pytest.mark.parametrize("more", [b"H", HEAD, WHOLE[:-1]], ids=["a byte", "half a head", "most"])
+async def test_an_answer_begun_before_its_request_is_nobodys(more: bytes) -> None:
+    line = Line()
+    answer = await line.answered(WHOLE + more)
+    assert await answer.read(LIMIT) == BODY
+    assert line.wire.aborted
+    assert not line.connection.is_usable
+    assert line.lost
+
+
 async def test_what_follows_the_chunks_of_an_answer_belongs_to_no_other_answer() -> None:
     line = Line()
     chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"

@@ -220,6 +220,10 @@ class Connection(asyncio.Protocol):
 
     # --- what the parser says -------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if self._asked is None:
+            raise Broken("the server sent an answer that nobody asked for")
+
     def on_status(self, status: bytes) -> None:
         self._reason += status.decode("latin-1")
 
@@ -238,12 +242,10 @@ class Connection(asyncio.Protocol):
             self._interim = True
             return
         self._no_body = 0
-        if self._asked is None:
-            raise Broken("the server sent an answer that nobody asked for")
         readable = [(n.decode("latin-1").lower(), v.decode("utf-8", "replace")) for n, v in headers]
         answer = Http1Answer(self, status, reason, readable)
         asked, self._asked, self._answer = self._asked, None, answer
-        if asked.done():  # its asker was cancelled a moment ago
+        if asked is None or asked.done():  # its asker was cancelled a moment ago
             self.abort()
         else:
             asked.set_result(answer)
