@@ -34,6 +34,10 @@ class Person:
     asked: list[tuple[str, Any]] = field(default_factory=list)
     asking: int = 0
 
+    def streamed(self) -> None: ...
+
+    def hung_up(self) -> None: ...
+
     async def ask(self, method: str, params: Raw | None) -> Members:
         self.asked.append((method, json.loads(bytes(params)) if params else None))
         answer: Any = self.answers.get(method)

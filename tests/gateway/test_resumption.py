@@ -192,3 +192,53 @@ async def test_all_that_is_kept_together_is_bounded_in_bytes() -> None:
         kept = site.gateway._down.sessions._kept
         assert kept._bytes <= 50_000
         assert kept._bytes == sum(kept._events.values())
+
+
+def hanging_up(go_on: asyncio.Event) -> Scripted:
+    """Its tool's stream ends before the answer, which waits for who comes back for it."""
+    called: list[Any] = []
+
+    async def answer(seen: Seen) -> Raw | None:
+        if seen.method == "tools/call":
+            called.append(seen.message["id"])
+            return Raw(200, b"id: 1\nretry: 10\ndata:\n\n", "text/event-stream")
+        if seen.http_method == "GET" and seen.headers.get("last-event-id") == "1":
+            await go_on.wait()
+            own = {"jsonrpc": "2.0", "id": called[-1], "result": {"content": []}}
+            return Raw(200, b"id: 2\n" + event(own), "text/event-stream")
+        return None
+
+    return Scripted(answer)
+
+
+async def test_a_stream_that_its_upstream_ended_ends_here_too_and_is_come_back_to() -> None:
+    go_on = asyncio.Event()
+    async with a_site(hanging_up(go_on)) as site, a_peer(site) as peer:
+        await begun(peer)
+        async with streaming(peer, "POST", tool_call(5)) as stream:
+            assert await stream.next() is None
+            seen = stream.ids[-1]
+        go_on.set()
+        async with streaming(peer, "GET", **{"Last-Event-ID": seen}) as resumed:
+            assert (await resumed.next())["id"] == 5
+
+
+async def test_a_client_of_an_older_version_waits_for_the_answer_of_a_stream_that_ended() -> None:
+    go_on = asyncio.Event()
+    go_on.set()
+    async with a_site(hanging_up(go_on)) as site, a_peer(site) as peer:
+        await begun(peer, "2025-06-18")
+        answer = await peer.post(tool_call(5))
+        assert answer.json()["id"] == 5
+
+
+async def test_of_two_forms_that_are_welcome_the_first_is_taken() -> None:
+    async with a_site(Scripted()) as site, a_peer(site) as peer:
+        await begun(peer)
+        for accept in (
+            "application/json, text/event-stream",
+            "text/event-stream, application/json",
+        ):
+            sent = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+            answer = await peer.post(sent, Accept=accept)
+            assert answer.headers["content-type"] == accept.partition(",")[0]

@@ -30,6 +30,14 @@ class Asker(Protocol):
         """
         ...
 
+    def streamed(self) -> None:
+        """The upstream answers with an event stream that can be come back to."""
+        ...
+
+    def hung_up(self) -> None:
+        """The upstream ended that stream before its answer, which is to be come back for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Client:

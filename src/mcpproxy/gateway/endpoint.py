@@ -91,7 +91,7 @@ class Endpoint:
             return await legacy.initialize(first)
         session = await legacy.session(headers)
         if session is not None:
-            await legacy.messages(session, messages, shape)
+            await legacy.messages(session, messages, shape, headers.get(b"accept", b""))
 
     async def _messages(
         self, headers: Mapping[bytes, bytes], receive: Receive, send: Send

@@ -30,6 +30,7 @@ from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 _ONLY_POST: Final = ((b"allow", b"POST"),)
 ALLOW: Final = ((b"allow", b"GET, POST, DELETE"),)
+_STREAM: Final = b"text/event-stream"
 _CANCELLED: Final = "notifications/cancelled"
 _WISHES: Final = frozenset({SUBSCRIBE, UNSUBSCRIBE})
 # What only says something of this session, and what nobody but us can make sense of.
@@ -63,7 +64,9 @@ class LegacyExchange:
             headers = ((b"mcp-session-id", session.id.encode()),)
         await respond(self.send, 200, jsonrpc.answered(answer, message.get("id")), headers)
 
-    async def messages(self, session: ClientSession, messages: list[Members], shape: Shape) -> None:
+    async def messages(
+        self, session: ClientSession, messages: list[Members], shape: Shape, accept: bytes
+    ) -> None:
         requests = []
         for message in messages:
             if jsonrpc.kind(message) is Kind.REQUEST:
@@ -73,6 +76,8 @@ class LegacyExchange:
         if not requests:
             return await respond(self.send, 202)
         reply = ResumableReply(session, requests[0]["id"], self.send, self.receive)
+        if accept.startswith(_STREAM):  # of two that are welcome, the first named
+            reply.streamed()
         try:
             if shape is Shape.SINGLE:
                 body = await answered(session, requests[0], reply.hear, reply, self.request_id)
@@ -93,7 +98,7 @@ class LegacyExchange:
         """
         if _is_newer(headers):
             return await respond(self.send, 405, headers=_ONLY_POST)
-        if b"text/event-stream" not in headers.get(b"accept", b""):
+        if _STREAM not in headers.get(b"accept", b""):
             return await refuse(self.send, 406, "Accept must allow text/event-stream")
         if b"mcp-session-id" not in headers:
             return await respond(self.send, 405, headers=ALLOW)

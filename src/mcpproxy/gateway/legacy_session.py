@@ -14,7 +14,7 @@ from msgspec import Raw
 from mcpproxy import __version__
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.asking import ASKABLE, Questions
-from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.client import Asker, Era
 from mcpproxy.gateway.failures import Broken, NotMcp
 from mcpproxy.gateway.flights import Chores, Flight, Flights, own_token
 from mcpproxy.gateway.limits import GatewayLimits
@@ -125,6 +125,19 @@ class LegacySession:
                 self._chores.add(self._answer(method, message))
         elif kind is Kind.NOTIFICATION:
             self._noted(method, message, during)
+
+    def streamed(self, during: int) -> None:
+        if (asker := self._asker(during)) is not None:
+            asker.streamed()
+
+    def hung_up(self, during: int) -> None:
+        if (asker := self._asker(during)) is not None:
+            asker.hung_up()
+
+    def _asker(self, during: int) -> Asker | None:
+        flight = self._flights.get(during)
+        client = None if flight is None else flight.call.client
+        return None if client is None else client.asker
 
     def lost(self, failure: Exception) -> None:
         self.failure = failure

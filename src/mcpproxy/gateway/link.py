@@ -68,6 +68,14 @@ class Inbox(Protocol):
         """A request or notification; `during` is the request on whose stream it came, if any."""
         ...
 
+    def streamed(self, during: int) -> None:
+        """This request is answered with an event stream that can be come back to."""
+        ...
+
+    def hung_up(self, during: int) -> None:
+        """That stream ended before the answer, which is being come back for."""
+        ...
+
     def lost(self, failure: Exception) -> None:
         """The link is of no more use."""
         ...

@@ -247,6 +247,12 @@ class ModernSession:
         elif method != _LOG or not self._flights.said(message):
             self._listener.notified(method, message)
 
+    def streamed(self, during: int) -> None:
+        """In this era no stream can be come back to."""
+
+    def hung_up(self, during: int) -> None:
+        """As `streamed`."""
+
     def lost(self, failure: Exception) -> None:
         self.failure = failure
         self._listener.ended(self, failure)

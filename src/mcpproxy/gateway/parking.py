@@ -100,6 +100,12 @@ class ParkableCall:
         finally:
             self._asked.pop(key, None)
 
+    def streamed(self) -> None:
+        """A client of this era comes back to no stream."""
+
+    def hung_up(self) -> None:
+        """As `streamed`: it waits on."""
+
     def hear(self, notification: Members) -> None:
         if self.turn is not None:
             self.turn.reply.hear(notification)

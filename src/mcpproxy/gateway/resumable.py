@@ -48,6 +48,19 @@ class ResumableReply:
     async def ask(self, method: str, params: Raw | None) -> Members:
         return await self._session.ask(method, params, self._opened())
 
+    def streamed(self) -> None:
+        """What can be come back to at the upstream can be come back to here as well."""
+        if self._is_primed():
+            self._opened()
+
+    def hung_up(self) -> None:
+        """A stream that is held open for an upstream which is not there is held for nothing."""
+        if self._is_primed() and self._stream is not None:
+            self._stream.hang_up()
+
+    def _is_primed(self) -> bool:
+        return self._session.introduced.version in _PRIMED
+
     async def finish(self, body: bytes) -> None:
         if self._stream is None:
             return await respond(self._send, 200, body)

@@ -123,3 +123,9 @@ class _OnStream:
 
     async def ask(self, method: str, params: Raw | None) -> Members:
         return await self._session.ask(method, params, self._session.standing)
+
+    def streamed(self) -> None:
+        """It is a stream anyhow."""
+
+    def hung_up(self) -> None:
+        """All that this client hears comes on the one stream it has."""

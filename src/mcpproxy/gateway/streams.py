@@ -104,6 +104,11 @@ class EventStream:
             self._woken.set()
             self._detached(self)
 
+    def hang_up(self) -> None:
+        """Let the reader go once it has what was said; it is to come back for the rest."""
+        if self._reader is not None:
+            self.detach(self._reader)
+
     async def write(self, send: Send, reader: object, after: int | None = None) -> None:
         """Write events to this reader as they come, until the stream is over or it is another's.
 

@@ -165,6 +165,8 @@ class HttpLink:
             response.close()
             if parser.last_id is None:
                 raise broken or Broken("the answer's stream ended without an answer")
+            if broken is None:
+                self._inbox.hung_up(request_id)
             await asyncio.sleep((parser.retry_ms or 1000) / 1000)
             response = await self._resume(parser)
             last_id, parser = parser.last_id, EventParser(self._limits.max_message)
@@ -187,6 +189,8 @@ class HttpLink:
         try:
             while chunk := await response.piece():
                 for event in parser.feed(chunk):
+                    if request_id is not None and not event.data and parser.last_id:
+                        self._inbox.streamed(request_id)
                     for message in self._messages(event.data, request_id):
                         if jsonrpc.kind(message) is not Kind.RESPONSE:
                             self._inbox.received(message, request_id)
