@@ -113,14 +113,15 @@ async def _over_stdio(
     """The handshake, then the stateless era: a process decides for good by its first request, and
     what is written for both asks its clients back in the older one only.
     """
+    patience = site.limits.connect_timeout / 2  # a process may be slow to start, every time
     if learned is not None:
-        found = await _discovered(site, listener, Transport.STDIO, site.limits.connect_timeout / 2)
+        found = await _discovered(site, listener, Transport.STDIO, patience)
         if isinstance(found, _Made):
             return found
     try:
         made = await _legacy(site, listener, Transport.STDIO)
     except ProtocolError:
-        found = await _discovered(site, listener, Transport.STDIO, site.limits.discover_timeout)
+        found = await _discovered(site, listener, Transport.STDIO, patience)
         if not isinstance(found, _Made):
             raise
         await memory.learn(Spoken.MODERN, Transport.STDIO)
