@@ -146,3 +146,26 @@ async def test_a_person_who_is_asked_does_not_keep_us_from_going() -> None:
             site.gateway.end_streams()
             heard = heard_in(await stream.next())
             assert heard[0]["error"]["message"] == "mcpproxy is stopping"
+
+
+async def test_an_id_that_is_used_twice_at_once_still_cancels_the_later_of_the_two() -> None:
+    go_on, calls = asyncio.Event(), 0
+
+    async def answer(seen: Seen) -> Raw | None:
+        nonlocal calls
+        if seen.method == "tools/call":
+            calls += 1
+            await (go_on.wait() if calls == 1 else asyncio.Event().wait())
+        return None
+
+    async with a_site(Scripted(answer)) as site, a_peer(site) as peer:
+        await peer.begin()
+        first = asyncio.create_task(peer.post(tool_call(7)))
+        await until(lambda: calls == 1)
+        second = asyncio.create_task(peer.post(tool_call(7)))
+        await until(lambda: calls == 2)
+        go_on.set()
+        assert "result" in (await first).json()
+        gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+        await peer.post(gone)
+        assert (await second).json()["error"]["code"] == -32800

@@ -76,7 +76,7 @@ class ClientSession:
         # Before it was introduced a client hears nothing but answers (lifecycle, initialization).
         self.is_introduced = True
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
-        self.cancelled: set[bytes] = set()
+        self.cancelled: set[asyncio.Task[object]] = set()
         self.inquiries = Inquiries()
         self.standing: EventStream | None = None
         self._kept = kept
@@ -236,6 +236,6 @@ class ClientSession:
         for stream in list(self._streams.values()):
             stream.end()
             self._forget(stream)
-        self.cancelled.update(self.in_flight)
+        self.cancelled.update(self.in_flight.values())
         for task in list(self.in_flight.values()):
             task.cancel()

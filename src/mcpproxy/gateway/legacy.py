@@ -183,13 +183,16 @@ async def answered(
     except ProtocolError as error:
         answer = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
     except asyncio.CancelledError:
-        if task is None or key not in session.cancelled:
+        if task is None or task not in session.cancelled:
             raise
         task.uncancel()
         answer = jsonrpc.error(jsonrpc.REQUEST_CANCELLED, "The request was cancelled")
     finally:
-        session.in_flight.pop(key, None)
-        session.cancelled.discard(key)
+        # Its client may have used the id again meanwhile.
+        if session.in_flight.get(key) is task:
+            del session.in_flight[key]
+        if task is not None:
+            session.cancelled.discard(task)
     return jsonrpc.answered(answer, request_id)
 
 
@@ -212,7 +215,7 @@ def _give_up(session: ClientSession, message: Members) -> None:
     key = b"" if request_id is None else bytes(request_id)
     task = session.in_flight.get(key)
     if task is not None:
-        session.cancelled.add(key)
+        session.cancelled.add(task)
         task.cancel()
 
 
