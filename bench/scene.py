@@ -128,6 +128,7 @@ def _many(directory: Path, origin: str) -> Iterator[Daemon]:
     servers = [{"name": _MANY, "url": f"{origin}/many/legacy/mcp"}]
     with Daemon(directory, servers=servers) as daemon:
         daemon.until(_MANY, connected, deadline=60)
+        daemon.rest("GET", "/tools/search?q=echo&limit=1")  # waits until all are indexed
         yield daemon
 
 

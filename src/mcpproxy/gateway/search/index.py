@@ -22,6 +22,9 @@ from mcpproxy.gateway.search.words import words
 # however small it is.
 _SLICE: Final = 10_000
 _OVERHEAD: Final = 200
+# Seconds between two slices while nobody searches: a call takes several turns of the loop, and
+# would wait for a slice in each of them.
+_REST: Final = 0.004
 # Slots of tools that are gone cost every search a little; so many more than living ones are too
 # many, and a few are not worth the work.
 _FEW: Final = 256
@@ -89,7 +92,8 @@ class ToolIndex:
 
     async def _keep_up(self) -> None:
         while self._pending:
-            await self.settle()
+            for _ in self.slices():
+                await asyncio.sleep(_REST)
 
     def close(self) -> None:
         if self._task is not None:
