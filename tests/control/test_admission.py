@@ -7,6 +7,7 @@ import pytest
 from mcpproxy.core.approvals import Held, Standing
 from mcpproxy.core.control import Control, ServerControl, ToolApproval
 from mcpproxy.core.errors import NotReady, StoreUnavailable, UnknownTool
+from mcpproxy.gateway import approvals
 from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.approvals import Approvals
 from mcpproxy.gateway.tools import Tool
@@ -115,6 +116,48 @@ async def test_what_changed_again_after_it_was_shown_goes_on_waiting() -> None:
     with pytest.raises(UnknownTool):
         await admission.approve("github", [("nothing", held.digest)])
     assert admission.admitted("github", (tool("a", "three"),)) == ()
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approvals, "MAX_FIRST_SEEN", 3)
+    monkeypatch.setattr(approvals, "MAX_APPROVED", 4)
+
+
+JUNK = tuple(tool(f"junk{at}") for at in range(5))
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_no_number_of_new_names_makes_a_known_definition_forgotten() -> None:
+    store = Approved()
+    admission = await started(store)
+    admission.admitted("github", (tool("a", "reads"),))
+    assert names(admission.admitted("github", JUNK)) == ["junk0", "junk1"]
+    assert admission.standing("github", "junk2") is Standing.HELD_NEW
+    changed = (tool("a", "sends"),)
+    assert admission.admitted("github", changed) == ()
+    assert admission.standing("github", "a") is Standing.HELD_CHANGED
+    assert (await restarted(store, known=3)).admitted("github", changed) == ()
+    assert names(admission.admitted("jira", (tool("a"),))) == ["a"]
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_a_person_approves_beyond_what_is_trusted_unseen_and_is_told_where_it_ends() -> None:
+    admission = await started(Approved())
+    admission.admitted("github", JUNK)
+    held = {each.tool: each.digest for each in await admission.held()}
+    await admission.approve("github", [("junk3", held["junk3"])])
+    with pytest.raises(NotReady, match="4 definitions"):
+        await admission.approve("github", [("junk4", held["junk4"])])
+    assert names(admission.admitted("github", JUNK)) == ["junk0", "junk1", "junk2", "junk3"]
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_where_nobody_looks_new_names_pass_and_are_not_kept_without_end() -> None:
+    store = Approved()
+    admission = await started(store, OFF)
+    assert admission.admitted("github", JUNK) == JUNK
+    assert (await restarted(store, known=3, control=OFF)).admitted("github", JUNK) == JUNK
 
 
 async def test_an_approval_that_cannot_be_kept_is_none() -> None:

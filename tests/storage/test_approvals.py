@@ -44,19 +44,21 @@ async def test_forgetting_one_server_leaves_the_others(world: World) -> None:
     assert await approvals.load_approvals() == [other]
 
 
-async def test_of_one_server_the_oldest_go_first(
+async def test_what_is_known_of_a_server_is_not_pushed_out_by_new_names(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bounds.MAX_APPROVALS >= 20_000  # as many as a server may list
+    assert bounds.MAX_APPROVALS >= 2 * 20_000  # all that is trusted unseen, and a person's as many
     monkeypatch.setattr(memory, "MAX_APPROVALS", 3)
     monkeypatch.setattr(sqlite_approvals, "MAX_APPROVALS", 3)
     approvals = (await world.vault()).approvals
     made = [
         replace(ONE, tool=f"tool{at}", approved_at=NOON + timedelta(minutes=at)) for at in range(5)
     ]
-    await approvals.save_approvals([*made, replace(ONE, server="jira")])
+    await approvals.save_approvals([*made[:2], replace(ONE, server="jira")])
+    again = replace(made[0], digest="d2", approved_at=NOON + timedelta(hours=1))
+    await approvals.save_approvals([*made[2:], again])
     kept = await approvals.load_approvals()
-    assert kept == [*made[2:], replace(ONE, server="jira")]
+    assert kept == [again, *made[1:3], replace(ONE, server="jira")]
 
 
 async def test_a_spoiled_row_costs_its_own_approval_and_no_other(tmp_path: Path) -> None:

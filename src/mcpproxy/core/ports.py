@@ -124,8 +124,8 @@ class ApprovalStore(Protocol):
         """All of them, sorted by server and tool."""
 
     async def save_approvals(self, approvals: Sequence[Approval]) -> None:
-        """Insert or replace by server and tool. Of one server MAX_APPROVALS are kept, and fewer
-        texts where they are long.
+        """Insert or replace by server and tool. Of one server MAX_APPROVALS are kept, new
+        names beyond are not, and fewer texts where they are long.
         """
 
     async def forget_approvals(self, server: str) -> None: ...

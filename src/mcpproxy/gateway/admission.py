@@ -165,10 +165,12 @@ class Admission:
         if known is not None and known.digest == made:
             self._approvals.note_wire(server, tool.name, wire)
             return None
-        if rules.approval is ToolApproval.OFF or (
-            known is None and rules.approval is ToolApproval.CHANGED
-        ):
+        room = self._approvals.has_room(server, tool.name)
+        is_off = rules.approval is ToolApproval.OFF
+        if room and (is_off or (known is None and rules.approval is ToolApproval.CHANGED)):
             now = self._clock.now()
             self._approvals.trust(Approval(server, tool.name, made, wire, _kept(text), now))
+            return None
+        if is_off:
             return None
         return _Waiting(tool, Held.CHANGED if known is not None else Held.NEW, made, text)

@@ -1,7 +1,8 @@
 """What was approved, in memory before its store.
 
 Law: a person's approval is durable before it counts. What was trusted at first sight counts at
-once and is written soon; if that is lost, it is seen for the first time again.
+once and is written soon; if that is lost, it is seen for the first time again. What is known is
+never forgotten for something new: a server could make us forget what it was trusted for.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from mcpproxy.core.approvals import Approval
-from mcpproxy.core.errors import StoreError
+from mcpproxy.core.errors import NotReady, StoreError
 from mcpproxy.core.ports import ApprovalStore
 
 RETRY: Final = timedelta(seconds=10)
@@ -28,8 +29,11 @@ ROWS: Final = 1000
 PAUSE: Final = timedelta(seconds=1)
 """Between two rounds of writing: a server may change its tools as often as it likes."""
 
-MAX_OF_SERVER: Final = 20_000
-"""Definitions known of one server, as many as the store keeps; the first go first."""
+MAX_FIRST_SEEN: Final = 20_000
+"""Definitions known of one server, as many as it may list: beyond, none is trusted unseen."""
+
+MAX_APPROVED: Final = 40_000
+"""And as many more by a person; as many as the store keeps."""
 
 _log = logging.getLogger("mcpproxy.approvals")
 
@@ -71,8 +75,13 @@ class Approvals:
     def find(self, server: str, tool: str) -> Known | None:
         return self._known.get(server, {}).get(tool)
 
+    def has_room(self, server: str, tool: str) -> bool:
+        """Whether this could be trusted unseen."""
+        of_server = self._known.get(server, {})
+        return tool in of_server or len(of_server) < MAX_FIRST_SEEN
+
     def trust(self, approval: Approval) -> None:
-        """From now on, and written soon."""
+        """From now on, and written soon; there must be room."""
         self._put(approval)
         self._unwritten[approval.server, approval.tool] = approval
         self._due.set()
@@ -83,7 +92,8 @@ class Approvals:
         self._known[server][tool] = Known(known.digest, wire_digest)
 
     async def approve(self, approvals: Sequence[Approval]) -> None:
-        """A person did. Raises StoreError, and nothing is approved then."""
+        """A person did, of one server's. Raises NotReady, StoreError; nothing is approved then."""
+        self._check_room(approvals)
         async with self._writing:
             await self._store.save_approvals(approvals)
         for each in approvals:
@@ -161,5 +171,12 @@ class Approvals:
     def _put(self, approval: Approval) -> None:
         of_server = self._known.setdefault(approval.server, {})
         of_server[approval.tool] = Known(approval.digest, approval.wire_digest)
-        if len(of_server) > MAX_OF_SERVER:
-            del of_server[next(iter(of_server))]
+
+    def _check_room(self, approvals: Sequence[Approval]) -> None:
+        for server in {each.server for each in approvals}:
+            tools = {each.tool for each in approvals if each.server == server}
+            if len(tools.union(self._known.get(server, ()))) > MAX_APPROVED:
+                raise NotReady(
+                    f"{MAX_APPROVED} definitions of {server} are known, as many as are kept",
+                    next_step="add the server under another name",
+                )

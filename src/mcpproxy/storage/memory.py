@@ -4,6 +4,7 @@ Law: as plain as can be. A `MemoryWorld` outlives the stores and leases that sev
 open on it, as a vault on disk would; nothing here ever waits or fails.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -152,14 +153,12 @@ class MemoryApprovals:
 
     async def save_approvals(self, approvals: Sequence[Approval]) -> None:
         kept = self._world.approvals
+        count = Counter(server for server, _ in kept)
         for each in approvals:
-            kept[each.server, each.tool] = each
-        for server in {each.server for each in approvals}:
-            of_server = [key for key in kept if key[0] == server]
-            of_server.sort(key=lambda key: key[1])
-            of_server.sort(key=lambda key: kept[key].approved_at, reverse=True)
-            for key in of_server[MAX_APPROVALS:]:
-                del kept[key]
+            key = (each.server, each.tool)
+            if key in kept or count[each.server] < MAX_APPROVALS:
+                count[each.server] += key not in kept
+                kept[key] = each
 
     async def forget_approvals(self, server: str) -> None:
         for key in [key for key in self._world.approvals if key[0] == server]:

@@ -1,7 +1,7 @@
 """The approvals' table of the sqlite engine.
 
 Law: in the open, as a tool's definition is no secret; every method is one transaction; bounded for
-each server, the oldest go first, their texts before they do.
+each server, where what is known stays and new names find no room; of long texts the oldest go.
 """
 
 import zlib
@@ -35,7 +35,12 @@ class SqliteApprovals:
 
     async def save_approvals(self, approvals: Sequence[Approval]) -> None:
         def work(db: Connection) -> None:
+            known = {server: _tools(db, server) for server in {each.server for each in approvals}}
             for each in approvals:
+                of_server = known[each.server]
+                if each.tool not in of_server and len(of_server) >= MAX_APPROVALS:
+                    continue
+                of_server.add(each.tool)
                 db.execute(
                     f"INSERT OR REPLACE INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
                     (
@@ -47,7 +52,7 @@ class SqliteApprovals:
                         zlib.compress(each.definition),
                     ),
                 )
-            for server in {each.server for each in approvals}:
+            for server in known:
                 _bound(db, server)
 
         await self._runner.run(lambda: self._database.write(work))
@@ -59,12 +64,11 @@ class SqliteApprovals:
         await self._runner.run(lambda: self._database.write(work))
 
 
+def _tools(db: Connection, server: str) -> set[str]:
+    return {row[0] for row in db.execute("SELECT tool FROM approvals WHERE server = ?", (server,))}
+
+
 def _bound(db: Connection, server: str) -> None:
-    db.execute(
-        "DELETE FROM approvals WHERE server = ? AND tool NOT IN (SELECT tool FROM approvals "
-        "WHERE server = ? ORDER BY approved_at DESC, tool LIMIT ?)",
-        (server, server, MAX_APPROVALS),
-    )
     db.execute(
         "UPDATE approvals SET definition = x'' WHERE server = ? AND tool IN (SELECT tool FROM "
         "(SELECT tool, sum(length(definition)) OVER (ORDER BY approved_at DESC, tool) AS total "
