@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+import tracemalloc
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.faces import Face
+from mcpproxy.gateway.legacy import MAX_INTRODUCTION, introduce
+from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.jsonrpc import Members
 from tests.gateway.asking_peer import CAPABLE, FORM, AskingServer, asking, asking_site, heard_in
-from tests.gateway.by_hand import LIST, a_peer, a_site, streaming, tool_call
+from tests.gateway.by_hand import INITIALIZE, LIST, a_peer, a_site, streaming, tool_call
 from tests.gateway.hostile import Raw, Scripted, Seen
 from tests.gateway.test_asked_back import NAME, answer_to, begun
 from tests.gateway.test_sse_face import opened
@@ -169,3 +175,44 @@ async def test_an_id_that_is_used_twice_at_once_still_cancels_the_later_of_the_t
         gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
         await peer.post(gone)
         assert (await second).json()["error"]["code"] == -32800
+
+
+@pytest.mark.parametrize("path", ["", "/s/up"])
+async def test_a_client_that_says_too_much_of_itself_gets_no_session(path: str) -> None:
+    async with a_site() as site, a_peer(site, path) as peer:
+        for said in ("clientInfo", "capabilities"):
+            message = json.loads(json.dumps(INITIALIZE))
+            message["params"][said] = {"experimental": {"x": "a" * MAX_INTRODUCTION}}
+            answer = (await peer.post(message)).json()
+            assert answer["error"]["code"] == -32602
+            assert said in answer["error"]["message"]
+        assert len(site.gateway._down.sessions) == 0
+
+
+class Plain:
+    """As much of a face as an introduction needs."""
+
+    server = None
+
+    async def introduction(self, caller: Caller) -> Members:
+        return {}
+
+
+async def test_of_a_client_no_more_is_kept_than_what_it_said_of_itself() -> None:
+    params = b'{"clientInfo":{"name":"t"},"capabilities":{"roots":{}},"pad":"%b"}' % (
+        b"a" * 4_000_000
+    )
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        message = jsonrpc.parse(b'{"id":1,"method":"initialize","params":%b}' % params)[0]
+        face = cast("Face", Plain())
+        _, introduced = await introduce(face, Caller("someone"), message)
+        del message
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert introduced is not None
+    assert bytes(introduced.info or b"") == b'{"name":"t"}'
+    assert introduced.capabilities.keys() == {"roots"}
+    assert kept < 1_000_000

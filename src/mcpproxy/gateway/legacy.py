@@ -33,6 +33,8 @@ ALLOW: Final = ((b"allow", b"GET, POST, DELETE"),)
 _STREAM: Final = b"text/event-stream"
 _CANCELLED: Final = "notifications/cancelled"
 _WISHES: Final = frozenset({SUBSCRIBE, UNSUBSCRIBE})
+MAX_INTRODUCTION: Final = 64 * 1024
+"""Bytes of a client's info, and of its capabilities: they are kept as long as its session."""
 # What only says something of this session, and what nobody but us can make sense of.
 _OURS: Final = frozenset({"notifications/initialized", "notifications/progress"})
 
@@ -152,14 +154,28 @@ async def introduce(
     """The response to initialize, and what the client said of itself if it succeeded."""
     try:
         params = jsonrpc.members(message.get("params"))
+        capabilities = jsonrpc.members(_said(params, "capabilities"))
+        info = _said(params, "clientInfo")
+    except ProtocolError as error:
+        return jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message), None
+    try:
         introduction = await face.introduction(caller)
-        capabilities = jsonrpc.members(params.get("capabilities"))
     except McpproxyError as error:
         return rpc_error(error, face.server or "mcpproxy"), None
     version = agreed_version(jsonrpc.text(params.get("protocolVersion")))
     result = {"protocolVersion": jsonrpc.raw(version), **introduction}
-    introduced = Introduced(version, capabilities, params.get("clientInfo"))
+    introduced = Introduced(version, capabilities, info)
     return jsonrpc.result(jsonrpc.raw(result)), introduced
+
+
+def _said(params: Members, name: str) -> Raw | None:
+    """What a client says of itself, by itself: as a part it would keep its whole message."""
+    raw = params.get(name)
+    if raw is None:
+        return None
+    if len(raw) > MAX_INTRODUCTION:
+        raise ProtocolError(f"{name} is larger than {MAX_INTRODUCTION} bytes")
+    return raw.copy()
 
 
 async def answered(
