@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from mcpproxy.core.model import Upstream
+from mcpproxy.gateway.asking import Questions
 from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.flights import Flight, Flights
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.wire import jsonrpc
 from tests.gateway.era_peers import both_eras
@@ -22,13 +24,13 @@ from tests.gateway.world import FAST, until
 pytestmark = pytest.mark.anyio
 
 # A process that asks what a tool is named after, and answers it with what it was told. A tool
-# `wait` only waits, until the tool `go` is called.
+# `wait` only waits, until the tool `go` is called; `late` asks once somebody waits.
 PROCESS = """
 import json, sys
-waiting, questions = [], {}
+waiting, questions, late = [], {}, []
 def say(message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 def done(id, text): say({"id": id, "result": {"content": [{"type": "text", "text": text}]}})
-TOOLS = ["wait", "go", "ask", "drop", "ping", "log"]
+TOOLS = ["wait", "go", "ask", "late", "drop", "ping", "log"]
 asked = 0
 for line in sys.stdin:
     message = json.loads(line)
@@ -43,7 +45,13 @@ for line in sys.stdin:
         say({"id": id, "result": {"tools": [{"name": n, "inputSchema": {}} for n in TOOLS]}})
     elif method == "tools/call":
         tool, given = message["params"]["name"], message["params"].get("arguments") or {}
-        if tool == "wait": waiting.append(id)
+        if tool == "late": late.append((id, given))
+        elif tool == "wait":
+            waiting.append(id)
+            for first, question in late:
+                asked += 1
+                questions[asked] = first
+                say({"id": asked, **question})
         elif tool == "go":
             for other in waiting: done(other, "went")
             done(id, "gone")
@@ -124,6 +132,49 @@ async def test_of_one_callers_clients_the_newest_that_can_is_asked(tmp_path: Pat
         await first
 
 
+def slow_person(gate: asyncio.Event) -> Person:
+    """Answers once the gate is open."""
+
+    async def answer() -> Any:
+        await gate.wait()
+        return ANNA["elicitation/create"]
+
+    return Person({"elicitation/create": answer})
+
+
+async def test_a_question_outlives_another_call_of_its_client(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    client = a_client(person := slow_person(gate))
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        asks = asyncio.create_task(up.call("late", client, **elicitation()))
+        await asyncio.sleep(0)
+        other = await waiting(up, client)
+        await until(lambda: person.asking == 1)
+        await up.call("go")
+        assert await other == "went"
+        gate.set()
+        assert json.loads(await asks) == ANNA["elicitation/create"]
+        assert len(person.asked) == 1
+
+
+async def test_a_question_is_asked_again_when_the_call_it_seemed_to_serve_ended(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+    client = a_client(person := slow_person(gate))
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        other = await waiting(up, client)
+        asks = asyncio.create_task(up.call("ask", client, **elicitation()))
+        await until(lambda: person.asking == 1)
+        await up.call("go")
+        assert await other == "went"
+        await until(lambda: len(person.asked) == 2)
+        gate.set()
+        assert json.loads(await asks) == ANNA["elicitation/create"]
+
+
 async def test_clients_without_a_caller_are_alone_with_themselves(tmp_path: Path) -> None:
     one, two = Person(ANNA), Person(ANNA)
     async with lone(a_process(tmp_path)) as up:
@@ -137,10 +188,91 @@ async def test_clients_without_a_caller_are_alone_with_themselves(tmp_path: Path
         await first
 
 
+async def test_nobody_is_asked_what_a_call_without_a_client_may_have_asked(tmp_path: Path) -> None:
+    person = Person(ANNA)
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        other = await waiting(up, a_client(person))
+        assert "no client made" in (await told(up, None, elicitation()))["message"]
+        assert person.asked == []
+        await up.call("go")
+        assert await other == "went"
+
+
+async def test_a_call_that_is_being_asked_is_not_asked_what_another_wants(tmp_path: Path) -> None:
+    silent = Person()
+    unable = Person({"elicitation/create": {"code": -32601, "message": "not declared"}})
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        first = asyncio.create_task(told(up, a_client(silent), elicitation()))
+        await until(lambda: silent.asking == 1)
+        answer = await told(up, a_client(unable, able={"roots": {}}), elicitation())
+        assert answer["message"] == "not declared"
+        assert len(silent.asked) == 1
+        first.cancel()
+
+
+async def test_a_call_may_ask_several_things_at_once() -> None:
+    flights, person = Flights(), Person()
+    questions, _ = questions_of(flights, max_server_requests=8)
+    flights.begin(1, Flight(Call("tools/call", None, None, a_client(person))))
+    for number in range(3):
+        questions.asked("elicitation/create", question(number), None)
+    await until(lambda: person.asking == 3)
+    questions.cancel()
+
+
+def questions_of(flights: Flights, **limits: Any) -> tuple[Questions, dict[Any, Any]]:
+    """Questions by themselves, and the answers by id."""
+    answers: dict[Any, Any] = {}
+
+    async def reply(body: bytes) -> None:
+        answer = json.loads(body)
+        answers[answer["id"]] = answer
+
+    return Questions(flights, reply, replace(FAST, **limits)), answers
+
+
+def question(request_id: Any) -> jsonrpc.Members:
+    return jsonrpc.members(jsonrpc.raw({"jsonrpc": "2.0", "id": request_id, **elicitation()}))
+
+
+async def test_a_question_too_many_is_answered_at_once_and_a_caller_has_a_share_of_them() -> None:
+    flights, anna, bert, carl = Flights(), Person(), Person(), Person()
+    questions, answers = questions_of(flights, max_server_requests=4)
+    for number, person in enumerate((anna, bert, carl)):
+        client = a_client(person, caller=f"caller{number}")
+        flights.begin(number, Flight(Call("tools/call", None, None, client)))
+    for number in range(3):
+        questions.asked("elicitation/create", question(f"a{number}"), 0)
+    await until(lambda: "a2" in answers)
+    for number in range(2):
+        questions.asked("elicitation/create", question(f"b{number}"), 1)
+    await until(lambda: bert.asking == 2)
+    questions.asked("elicitation/create", question("c"), 2)
+    await until(lambda: "c" in answers)
+    assert (anna.asking, bert.asking, carl.asking) == (2, 2, 0)
+    assert set(answers) == {"a2", "c"}
+    assert [each["error"]["code"] for each in answers.values()] == [-32000, -32000]
+    questions.cancel()
+
+
+async def test_a_question_under_the_id_of_an_open_one_is_answered_at_once() -> None:
+    flights, person = Flights(), Person()
+    questions, answers = questions_of(flights)
+    flights.begin(1, Flight(Call("tools/call", None, None, a_client(person))))
+    questions.asked("elicitation/create", question("same"), 1)
+    await until(lambda: person.asking == 1)
+    questions.asked("elicitation/create", question("same"), 1)
+    await until(lambda: "same" in answers)
+    assert answers["same"]["error"]["code"] == -32600
+    questions.cancel()
+
+
 async def test_a_call_of_our_own_has_nobody_to_ask_and_no_roots(tmp_path: Path) -> None:
     async with lone(a_process(tmp_path)) as up:
         await up.connected()
-        assert "no client" in (await told(up, None, elicitation()))["message"]
+        assert "no client made" in (await told(up, None, elicitation()))["message"]
         assert await told(up, None, {"method": "roots/list"}) == {"roots": []}
         rootless = a_client(Person(ANNA), able={"elicitation": {}})
         assert await told(up, rootless, {"method": "roots/list"}) == {"roots": []}

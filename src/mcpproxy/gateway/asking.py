@@ -5,14 +5,16 @@ certain: when it may be one of several callers, nobody is asked.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from msgspec import Raw
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.abilities import refusal
-from mcpproxy.gateway.flights import Flight, Flights
+from mcpproxy.gateway.client import Client
+from mcpproxy.gateway.flights import Chores, Flight, Flights
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -21,6 +23,9 @@ ROOTS: Final = "roots/list"
 ASKABLE: Final = frozenset({"sampling/createMessage", "elicitation/create", ROOTS})
 """What an upstream may ask."""
 
+# Of all open questions of a session, one caller may have so large a part.
+_SHARE: Final = 2
+_TOO_MANY: Final = "Too many requests are open"
 _NO_ROOTS: Final = jsonrpc.raw({"roots": []})
 
 
@@ -28,18 +33,25 @@ class Questions:
     """The questions of one session. `reply` sends an answer back to the upstream."""
 
     def __init__(
-        self, flights: Flights, reply: Callable[[bytes], Awaitable[None]], limits: GatewayLimits
+        self,
+        flights: Flights,
+        reply: Callable[[bytes], Coroutine[None, None, None]],
+        limits: GatewayLimits,
     ) -> None:
         self._flights = flights
         self._reply = reply
         self._limits = limits
         self._open: dict[bytes, asyncio.Task[None]] = {}
+        self._of_caller: dict[str, int] = {}
+        self._refusals = Chores(limits)
 
     def asked(self, method: str, message: Members, during: int | None) -> None:
         """The upstream asks; `during` is the request on whose stream, if it came on one."""
         key = bytes(message["id"])
-        if key in self._open or len(self._open) >= self._limits.max_server_requests:
-            return
+        if key in self._open:
+            return self._refuse(message, jsonrpc.INVALID_REQUEST, "A request of this id is open")
+        if len(self._open) >= self._limits.max_server_requests:
+            return self._refuse(message, jsonrpc.UPSTREAM_ERROR, _TOO_MANY)
         task = asyncio.create_task(self._answer(method, message, during))
         self._open[key] = task
         task.add_done_callback(lambda _: self._open.pop(key, None))
@@ -52,8 +64,13 @@ class Questions:
             task.cancel()
 
     def cancel(self) -> None:
+        self._refusals.cancel()
         for task in list(self._open.values()):
             task.cancel()
+
+    def _refuse(self, message: Members, code: int, why: str) -> None:
+        refusal = jsonrpc.error(code, why)
+        self._refusals.add(self._reply(jsonrpc.answered(refusal, message.get("id"))))
 
     async def _answer(self, method: str, message: Members, during: int | None) -> None:
         try:
@@ -71,29 +88,68 @@ class Questions:
             return  # the link itself reports what matters
 
     async def _found(self, method: str, params: Raw | None, during: int | None) -> Members:
-        flight = self._whose(method, params, during)
-        if isinstance(flight, str):
-            if method == ROOTS:
+        while True:
+            flights = self._whose(during)
+            if isinstance(flights, str):
+                if method == ROOTS:
+                    return jsonrpc.result(_NO_ROOTS)
+                why = f"{method} cannot be answered: {flights}"
+                return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, why)
+            flight = _to_ask(flights, method, params)
+            client = flight.call.client
+            if method == ROOTS and (client is None or "roots" not in client.capabilities):
                 return jsonrpc.result(_NO_ROOTS)
-            return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, f"{method} cannot be answered: {flight}")
-        client = flight.call.client
-        if method == ROOTS and (client is None or "roots" not in client.capabilities):
-            return jsonrpc.result(_NO_ROOTS)
-        with flight.asking():
-            return await ask(flight, method, params, self._limits)
+            try:
+                with contextlib.ExitStack() as held:
+                    if not held.enter_context(self._share(_caller(flight))):
+                        return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, _TOO_MANY)
+                    for each in flights:
+                        held.enter_context(each.standing_still())
+                    with flight.asking():
+                        return await ask(flight, method, params, self._limits)
+            except asyncio.CancelledError:
+                # That call ended: where it was only one of several, the question is another's.
+                task = asyncio.current_task()
+                if not flight.is_over or len(flights) == 1 or task is None or task.uncancel():
+                    raise
 
-    def _whose(self, method: str, params: Raw | None, during: int | None) -> Flight | str:
-        """The call that a question serves, or why that cannot be told."""
+    @contextlib.contextmanager
+    def _share(self, caller: str) -> Iterator[bool]:
+        """Whether this caller may be asked another question; while it is, that one counts."""
+        count = self._of_caller.get(caller, 0)
+        if count >= max(1, self._limits.max_server_requests // _SHARE):
+            yield False
+            return
+        self._of_caller[caller] = count + 1
+        try:
+            yield True
+        finally:
+            self._of_caller[caller] -= 1
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
+
+    def _whose(self, during: int | None) -> list[Flight] | str:
+        """The calls one of which a question serves, or why that cannot be told."""
         flight = self._flights.get(during)
         if flight is not None:
-            return flight
-        flights = [flight for flight in self._flights if flight.call.client is not None]
+            return [flight]
+        flights = [flight for flight in self._flights if _is_somebodys(flight)]
         if not flights:
             return "no client has a call in flight"
+        if any(flight.call.client is None for flight in flights):
+            return "a call that no client made is in flight, and it does not say whose it is for"
         if len({_caller(flight) for flight in flights}) > 1:
             return "several callers have calls in flight, and it does not say whose it is for"
-        able = [flight for flight in flights if _is_able(flight, method, params)]
-        return (able or flights)[-1]
+        return flights
+
+
+def _to_ask(flights: list[Flight], method: str, params: Raw | None) -> Flight:
+    """Of these calls, the newest whose client can be asked; of that client's, the oldest."""
+    # What waits for an answer already hardly asks another thing, unless it is alone.
+    idle = [flight for flight in flights if not flight.questions] or flights
+    able = [flight for flight in idle if _is_able(flight, method, params)]
+    client = (able or idle)[-1].call.client
+    return next((flight for flight in flights if _is_of(flight, client)), flights[-1])
 
 
 async def ask(flight: Flight, method: str, params: Raw | None, limits: GatewayLimits) -> Members:
@@ -116,6 +172,16 @@ def _is_able(flight: Flight, method: str, params: Raw | None) -> bool:
     if client is None or client.asker is None:
         return False
     return refusal(client.capabilities, method, params) is None
+
+
+def _is_of(flight: Flight, client: Client | None) -> bool:
+    mine = flight.call.client
+    return mine is not None and client is not None and mine.key == client.key
+
+
+def _is_somebodys(flight: Flight) -> bool:
+    """Whether anybody outside made this call: of our own requests no tool knows."""
+    return flight.call.client is not None or flight.call.method == "tools/call"
 
 
 def _caller(flight: Flight) -> str:

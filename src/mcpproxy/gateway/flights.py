@@ -30,6 +30,7 @@ class Flight:
     token: Raw | None = None
     deadline: Timeout | None = None
     questions: set[asyncio.Task[None]] | None = None
+    is_over: bool = False
     _asking: int = 0
     _left: float | None = None
 
@@ -105,6 +106,7 @@ class Flights:
 
     def end(self, request_id: int) -> None:
         flight = self._by_id.pop(request_id)
+        flight.is_over = True
         for question in tuple(flight.questions or ()):
             question.cancel()
         if self._drained is not None and not self._by_id:
