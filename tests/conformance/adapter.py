@@ -14,7 +14,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -26,8 +27,9 @@ from tests.peers.process import http
 
 PLACE: Final = "MCPPROXY_JUDGED"
 METADATA_URL: Final = "https://conformance-test.local/client-metadata.json"
+AT_ONCE: Final = 8  # a suite starts all of its clients at once, and some checks are about time
 LOGINS: Final = 3  # what a person would put up with, and the most that a suite allows
-SETTLE: Final = 60.0  # seconds until a server is connected, or says what is in the way
+SETTLE: Final = 40.0  # seconds until a server is connected, or says what is in the way
 HOPS: Final = 10
 HELPED_BY_LOGIN: Final = ("login_required", "token_rejected", "rejected")
 """Causes that stand until a person does something; all others may pass by themselves."""
@@ -64,6 +66,20 @@ class Daemon:
             fresh.write_text(json.dumps(config, indent=2))
             fresh.chmod(0o600)
             fresh.replace(self._config)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until fewer than AT_ONCE adapters are at work."""
+        while True:
+            for number in range(AT_ONCE):
+                with self._config.with_suffix(f".turn{number}").open("w") as lock:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue
+                    yield
+                    return
+            time.sleep(0.1)
 
     def get(self, path: str) -> Members | None:
         answer = self._http.get(f"{self.origin}/api/v1{path}")
@@ -208,13 +224,14 @@ def main() -> None:
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
     daemon = Daemon(json.loads(os.environ[PLACE]))
     name = re.sub(r"[^a-z0-9-]+", "-", f"{scenario}-{os.getpid()}".lower())
-    try:
-        daemon.add(entry_of(name, scenario, url, context))
-        perform(daemon, name, scenario, context)
-    except (httpx2.HTTPError, AnsweredWithErrorError) as error:
-        print(f"{type(error).__name__}: {error}")
-    finally:
-        daemon.remove(name)
+    with daemon.turn():
+        try:
+            daemon.add(entry_of(name, scenario, url, context))
+            perform(daemon, name, scenario, context)
+        except (httpx2.HTTPError, AnsweredWithErrorError) as error:
+            print(f"{type(error).__name__}: {error}")
+        finally:
+            daemon.remove(name)
 
 
 if __name__ == "__main__":
