@@ -38,10 +38,11 @@ CAPABLE: dict[str, Any] = {
 @dataclass
 class AskingServer:
     """`calls` counts the calls it began, `told` are the notifications of its client, `answers`
-    what it was answered.
+    what it was answered, `tools` what it lists.
     """
 
     calls: int = 0
+    tools: list[Any] = field(default_factory=lambda: [TOOL])
     told: list[Any] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     _waiting: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
@@ -65,6 +66,8 @@ class AskingServer:
         if said["method"] == "tools/call":
             return await self._call(said, send)
         result = _RESULTS.get(said["method"])
+        if said["method"] == "tools/list":
+            result = {"tools": self.tools}
         if said["method"] == "initialize":
             result = {**_INTRODUCTION, "protocolVersion": said["params"]["protocolVersion"]}
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": said["id"]}
@@ -112,7 +115,7 @@ _INTRODUCTION = {
     "capabilities": {"tools": {}, "logging": {}},
     "serverInfo": {"name": "asking", "version": "1"},
 }
-_RESULTS: dict[str, Any] = {"tools/list": {"tools": [TOOL]}, "ping": {}, "logging/setLevel": {}}
+_RESULTS: dict[str, Any] = {"ping": {}, "logging/setLevel": {}}
 
 
 async def _respond(send: Any, status: int, body: bytes) -> None:

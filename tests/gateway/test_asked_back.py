@@ -21,6 +21,7 @@ from tests.gateway.asking_peer import (
     FORM,
     ROOTS,
     SAMPLE,
+    TOOL,
     AskingServer,
     asking,
     asking_site,
@@ -189,6 +190,37 @@ async def test_log_messages_below_the_sessions_level_are_spared() -> None:
         assert "result" in (await peer.post({**level, "params": {"level": "warning"}})).json()
         heard = messages_of(await peer.post(call))
         assert [each["params"]["level"] for each in heard[:-1]] == ["warning", "error"]
+
+
+async def test_on_a_calls_stream_nothing_passes_but_what_belongs_to_the_call() -> None:
+    changed = "notifications/tools/list_changed"
+    foreign = [
+        {"method": changed},
+        {"method": "notifications/resources/updated", "params": {"uri": "of://another"}},
+        {"method": "notifications/tasks/status", "params": {"taskId": "t", "status": "failed"}},
+        {"method": "notifications/made/up"},
+    ]
+    own = [
+        {"method": "notifications/message", "params": {"level": "error", "data": "x"}},
+        {"method": "notifications/elicitation/complete", "params": {"elicitationId": "e"}},
+    ]
+    async with asking_site() as site, a_peer(site) as peer:
+        await begun(peer)
+        heard = messages_of(await peer.post(asking(1, say=[*foreign, *own])))
+        assert [each["method"] for each in heard[:-1]] == [each["method"] for each in own]
+
+
+async def test_a_change_told_on_a_calls_stream_is_listed_again_before_clients_hear_of_it() -> None:
+    server = AskingServer()
+    async with asking_site(server) as site, a_peer(site) as peer, a_peer(site) as other:
+        await begun(peer)
+        await begun(other)
+        async with streaming(other, "GET") as stream:
+            server.tools = [{**TOOL, "name": "new"}]
+            await peer.post(asking(2, say=[{"method": "notifications/tools/list_changed"}]))
+            assert (await stream.next())["method"] == "notifications/tools/list_changed"
+            listed = await peer.post({"jsonrpc": "2.0", "id": 3, "method": "tools/list"})
+            assert [tool["name"] for tool in listed.json()["result"]["tools"]] == ["up__new"]
 
 
 async def test_a_plain_call_costs_no_stream_and_leaves_nothing_behind() -> None:

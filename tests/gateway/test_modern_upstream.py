@@ -369,3 +369,26 @@ async def test_updates_that_only_the_older_era_has_are_asked_for_there_and_again
         assert server.count("server/discover") == 1
         assert "result" in await up.live.unsubscribe("memo://a")
         assert server.count("resources/unsubscribe") == 1
+
+
+async def test_a_change_told_on_the_stream_of_a_call_is_heard_as_if_told_beside_it() -> None:
+    changed = "notifications/tools/list_changed"
+    log = {"method": "notifications/message", "params": {"level": "error", "data": "x"}}
+    heard: list[Any] = []
+
+    async def answer(seen: Seen) -> Any:
+        if seen.method != "tools/call":
+            return None
+        result = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
+        updated = {"method": UPDATED, "params": {"uri": "a://x"}}
+        last = {"id": seen.message["id"], "result": result}
+        return stream({"method": changed}, updated, log, last)
+
+    server = modern(answer)
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.connected()
+        listed = server.count("tools/list")
+        assert await up.call("echo", a_client(era=Era.MODERN), heard.append) == "done"
+        await until(lambda: server.count("tools/list") > listed)
+        assert [jsonrpc.text(message["method"]) for message in heard] == ["notifications/message"]
+        assert up.said == [(UPDATED, {"uri": "a://x"})]

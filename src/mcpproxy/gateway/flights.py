@@ -9,15 +9,20 @@ import itertools
 from asyncio import Timeout
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import Raw
 
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
+
+# What an upstream says of one call beside its progress; who it is for no name in it tells.
+_OF_A_CALL: Final = frozenset({LOG, "notifications/elicitation/complete"})
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +131,21 @@ class Flights:
         if flight is not None:
             flight.progressed(params, message)
 
-    def said(self, message: Members) -> bool:
+    def took(self, method: str, message: Members, during: int | None) -> bool:
+        """Whether this notification is for one call, which has it now. What changed is not, on
+        whatever stream it is told: that is for all who want to hear of it.
+        """
+        if method not in _OF_A_CALL:
+            return False
+        flight = self.get(during)
+        if flight is None:
+            return method == LOG and self._said(message)
+        if flight.call.sink is None:
+            return False
+        flight.call.sink(message)
+        return True
+
+    def _said(self, message: Members) -> bool:
         """A log message on a wire that does not say whose call it belongs to: whether it was
         given to a call. A client of the modern era hears of nothing outside of its calls.
         """

@@ -27,7 +27,6 @@ from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 _INITIALIZED: Final = jsonrpc.notification("notifications/initialized")
 _PROGRESS: Final = "notifications/progress"
 _CANCELLED: Final = "notifications/cancelled"
-_LOG: Final = "notifications/message"
 _PONG: Final = b"{}"
 
 
@@ -152,10 +151,7 @@ class LegacySession:
             with contextlib.suppress(ProtocolError):
                 self._questions.withdrawn(message)
             return
-        flight = self._flights.get(during)
-        if flight is not None and flight.call.sink is not None:
-            flight.call.sink(message)
-        elif method != _LOG or not self._flights.said(message):
+        if not self._flights.took(method, message, during):
             self._listener.notified(method, message)
 
     # --- chores ---------------------------------------------------------------------------

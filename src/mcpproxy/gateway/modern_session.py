@@ -30,7 +30,6 @@ from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 _PROGRESS: Final = "notifications/progress"
 _CANCELLED: Final = "notifications/cancelled"
-_LOG: Final = "notifications/message"
 _DONE: Final = b"{}"
 # How servers of the older era refuse what they do not know, without saying to which request.
 _OLDER: Final = (eras.UNSUPPORTED_VERSION, jsonrpc.UPSTREAM_ERROR)
@@ -241,10 +240,7 @@ class ModernSession:
         elif method == _PROGRESS:
             with contextlib.suppress(ProtocolError):
                 self._flights.progressed(message)
-        elif (flight := self._flights.get(during)) is not None:
-            if flight.call.sink is not None:
-                flight.call.sink(message)
-        elif method != _LOG or not self._flights.said(message):
+        elif not self._flights.took(method, message, during):
             self._listener.notified(method, message)
 
     def streamed(self, during: int) -> None:
