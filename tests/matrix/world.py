@@ -93,6 +93,7 @@ def target(daemon: Daemon, client: End, server: End, features: list[str]) -> dic
         "features": features,
         "version": server.version,
         "not_found": not_found(client, server),
+        "refused_first": client.era == server.era == "legacy",
         **_way(daemon, client, f"/mcp/s/{server.name}", "--server", server.name),
     }
 
@@ -109,7 +110,7 @@ def aggregated(daemon: Daemon, client: End, server: End) -> dict[str, Any]:
 
 def _way(daemon: Daemon, client: End, path: str, *bridged: str) -> dict[str, Any]:
     if client.wire == "stdio":
-        env = {"MCPPROXY_DATA_DIR": str(daemon.data_dir), "HOME": os.environ.get("HOME", "/")}
+        env = {"MCPPROXY_DATA_DIR": str(daemon.data_dir), "HOME": str(daemon.data_dir.parent)}
         return {"command": [PROGRAM, "stdio", *bridged], "env": env}
     ending = "/sse" if client.wire == "sse" else ""
     return {"url": f"{daemon.origin}{path}{ending}"}

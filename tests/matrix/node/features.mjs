@@ -175,6 +175,23 @@ const FEATURES = {
   'elicitation declined': elicited('decline', 'decline undefined undefined'),
   'elicitation cancelled': elicited('cancel', 'cancel undefined undefined'),
   'elicitation by URL': async (t, at) => same(text(await t.call(at.tool('elicit_url'))), 'accept'),
+  'asked twice': async (t, at) => same(text(await t.call(at.tool('elicit_twice'))), 'Ada Ü!'),
+  'asked at once': async (t, at) => {
+    const prompts = [0, 1, 2, 3, 4].map((n) => `quack ${n}`);
+    const calls = prompts.map((prompt) => t.call(at.tool('sample'), { prompt }));
+    const found = (await Promise.all(calls)).map(text);
+    same(found, prompts.map((prompt) => `duck: ${prompt}!`));
+  },
+  /** A client of the old era sees the error and comes again, one of the new is asked. */
+  'URL required': async (t, at) => {
+    const id = `${at.name} ${Date.now()} ${Math.random()}`;
+    if (at.refused_first) {
+      const error = await refused(t.call(at.tool('url_required'), { id }));
+      same(error.code, -32042);
+      same(error.data.elicitations[0].url, 'https://example.com/go?a=1&b=2');
+    }
+    same(text(await t.call(at.tool('url_required'), { id })), 'welcome');
+  },
   roots: async (t, at) =>
     same(text(await t.call(at.tool('roots'))), 'file:///work/a file:///work/b'),
   'resources list': async (t, at) => {

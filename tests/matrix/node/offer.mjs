@@ -6,9 +6,15 @@ const ITEMS = 25;
 const PAGE = 10;
 const LUCK = -32050;
 const BIG = 5 * 1024 * 1024;
-const STEP = 50; // milliseconds: this SDK's client drops the progress that comes with the answer
+const STEP = 300; // milliseconds: this SDK's client drops the progress that comes with the answer
 const ECHOED = { type: 'object', properties: { value: {} }, required: ['value'] };
 const PIXEL = Buffer.from(Array.from({ length: 64 }, (_, n) => n)).toString('base64');
+const URL_QUESTION = {
+  mode: 'url',
+  message: 'accept',
+  url: 'https://example.com/go?a=1&b=2',
+  elicitationId: 'elicitation-7',
+};
 export const WATCHED = 'matrix://watched';
 export const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 
@@ -26,6 +32,7 @@ export class World {
   grown = false;
   waiting = new Set();
   cancelled = new Set();
+  welcome = new Set();
   level = 'debug';
   /** Loses every session, each in the way of its transport. */
   forget = () => {};
@@ -52,10 +59,8 @@ const HANDLERS = {
     throw new Refused(LUCK, 'no luck today', { why: 'matrix' });
   },
   async steps(side) {
-    for (const done of [1, 2, 3]) {
-      await side.progress(done, 3, `step ${done}`);
-      await new Promise((go) => setTimeout(go, STEP));
-    }
+    for (const done of [1, 2, 3]) await side.progress(done, 3, `step ${done}`);
+    await new Promise((go) => setTimeout(go, STEP));
     return words('done');
   },
   async chat(side) {
@@ -91,16 +96,24 @@ const HANDLERS = {
     );
   },
   elicit_url: (side) =>
-    side.ask(
-      'elicitation/create',
-      {
-        mode: 'url',
-        message: 'accept',
-        url: 'https://example.com/go?a=1&b=2',
-        elicitationId: 'elicitation-7',
-      },
-      (heard) => words(heard.action),
-    ),
+    side.ask('elicitation/create', URL_QUESTION, (heard) => words(heard.action)),
+  /** One question after the other: the second is about the first one's answer. */
+  elicit_twice: (side) => {
+    const requestedSchema = { type: 'object', properties: { name: TEXT, age: { type: 'integer' } } };
+    const asked = { mode: 'form', message: 'accept', requestedSchema };
+    return side.ask('elicitation/create', asked, (first) => {
+      const content = { type: 'text', text: first.content.name };
+      const second = { messages: [{ role: 'user', content }], maxTokens: 20 };
+      return side.ask('sampling/createMessage', second, (heard) => words(heard.content.text));
+    });
+  },
+  /** Refuses until the person was there: the second call is answered. */
+  url_required: (side, world, { id }) => {
+    if (world.welcome.has(id)) return words('welcome');
+    world.welcome.add(id);
+    if (side.version >= '2026') return side.ask('elicitation/create', URL_QUESTION, () => words(''));
+    throw new Refused(-32042, 'Go there first', { elicitations: [URL_QUESTION] });
+  },
   roots: (side) =>
     side.ask('roots/list', {}, (heard) => words(heard.roots.map((root) => root.uri).join(' '))),
   async touch(side) {
@@ -119,7 +132,14 @@ const HANDLERS = {
   },
 };
 
-const ARGUMENTS = { wait: 'id', waiting: 'id', cancelled: 'id', sample: 'prompt', elicit: 'message' };
+const ARGUMENTS = {
+  wait: 'id',
+  waiting: 'id',
+  cancelled: 'id',
+  sample: 'prompt',
+  elicit: 'message',
+  url_required: 'id',
+};
 const MORE = {
   echo: {
     title: 'Écho',

@@ -8,7 +8,6 @@ import * as offer from './offer.mjs';
 import { diesWhenForgetting, options, overHttp, overModernHttp, overSse } from './serving.mjs';
 
 const MODERN = '2026-07-28';
-const ASKED = 'asked the question';
 
 const question = {
   'sampling/createMessage': (params) => inputRequired.createMessage(params),
@@ -22,19 +21,19 @@ const sideOf = (server, world, notifier, ctx) => {
   const version = server.getNegotiatedProtocolVersion();
   const modern = version === MODERN;
   const { mcpReq } = ctx;
+  let asked = 0;
   return {
     version,
     signal: mcpReq.signal,
     ask: async (method, params, then) => {
       if (!modern) return then(await mcpReq.send({ method, params }));
-      const heard = mcpReq.inputResponses?.question;
-      if (!heard) {
-        const inputRequests = { question: question[method](params) };
-        return inputRequired({ inputRequests, requestState: ASKED });
-      }
-      const state = mcpReq.requestState();
-      if (state !== ASKED) throw new Error(`the state came back as ${state}`);
-      return then(heard);
+      // What was heard before comes back as the state.
+      const before = JSON.parse(mcpReq.requestState() ?? '[]');
+      const said = [...before, ...Object.values(mcpReq.inputResponses ?? {})];
+      asked += 1;
+      if (said.length >= asked) return then(said[asked - 1]);
+      const inputRequests = { [`question ${asked}`]: question[method](params) };
+      return inputRequired({ inputRequests, requestState: JSON.stringify(said) });
     },
     progress: async (progress, total, message) => {
       const progressToken = mcpReq._meta?.progressToken;

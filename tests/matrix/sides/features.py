@@ -195,6 +195,27 @@ async def elicit_url(t: Talker, at: Target) -> None:
     same(text(await t.call(at.tool("elicit_url"), {})), "accept")
 
 
+async def asked_twice(t: Talker, at: Target) -> None:
+    same(text(await t.call(at.tool("elicit_twice"), {})), "Ada Ü!")
+
+
+async def asked_at_once(t: Talker, at: Target) -> None:
+    prompts = [f"quack {n}" for n in range(5)]
+    calls = (t.call(at.tool("sample"), {"prompt": prompt}) for prompt in prompts)
+    found = [text(each) for each in await asyncio.gather(*calls)]
+    same(found, [f"duck: {prompt}!" for prompt in prompts])
+
+
+async def url_required(t: Talker, at: Target) -> None:
+    """A client of the old era sees the error and comes again, one of the new is asked."""
+    number = f"{at.name}-{id(t)}-{asyncio.get_running_loop().time()}"
+    if at.refused_first:
+        error = await refused(t, t.call(at.tool("url_required"), {"id": number}))
+        same(error.code, -32042)
+        same(error.data["elicitations"][0]["url"], "https://example.com/go?a=1&b=2")
+    same(text(await t.call(at.tool("url_required"), {"id": number})), "welcome")
+
+
 async def roots(t: Talker, at: Target) -> None:
     same(text(await t.call(at.tool("roots"), {})), "file:///work/a file:///work/b")
 
@@ -278,6 +299,9 @@ FEATURES: Final[Mapping[str, Callable[[Talker, Target], Awaitable[None]]]] = {
     "elicitation declined": elicit_decline,
     "elicitation cancelled": elicit_cancel,
     "elicitation by URL": elicit_url,
+    "asked twice": asked_twice,
+    "asked at once": asked_at_once,
+    "URL required": url_required,
     "roots": roots,
     "resources list": resources_list,
     "pagination": pagination,

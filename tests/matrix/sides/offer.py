@@ -19,8 +19,14 @@ WATCHED: Final = "matrix://watched"
 PIXEL: Final = base64.b64encode(bytes(range(64))).decode()
 LUCK: Final = -32050
 BIG: Final = 5 * 1024 * 1024
-STEP: Final = 0.05
+STEP: Final = 0.3
 """Seconds: the TypeScript SDK drops the progress that comes at once with the answer."""
+URL_QUESTION: Final[Members] = {
+    "mode": "url",
+    "message": "accept",
+    "url": "https://example.com/go?a=1&b=2",
+    "elicitationId": "elicitation-7",
+}
 
 
 class Side(Protocol):
@@ -55,6 +61,7 @@ class World:
         self.grown = False
         self.waiting: set[str] = set()
         self.cancelled: set[str] = set()
+        self.welcome: set[str] = set()
         self.forget: Callable[[], None] = lambda: None
         """Loses every session, each in the way of its transport."""
 
@@ -95,7 +102,7 @@ async def refuse(side: Side, world: World, arguments: Members, meta: Members) ->
 async def steps(side: Side, world: World, arguments: Members, meta: Members) -> Members:
     for done in (1, 2, 3):
         await side.progress(done, 3, f"step {done}")
-        await asyncio.sleep(STEP)
+    await asyncio.sleep(STEP)
     return words("done")
 
 
@@ -144,14 +151,30 @@ async def elicit(side: Side, world: World, arguments: Members, meta: Members) ->
 
 
 async def elicit_url(side: Side, world: World, arguments: Members, meta: Members) -> Members:
-    asked = {
-        "mode": "url",
-        "message": "accept",
-        "url": "https://example.com/go?a=1&b=2",
-        "elicitationId": "elicitation-7",
-    }
-    heard = await side.ask("elicitation/create", asked)
+    heard = await side.ask("elicitation/create", URL_QUESTION)
     return words(heard["action"])
+
+
+async def elicit_twice(side: Side, world: World, arguments: Members, meta: Members) -> Members:
+    """One question after the other: the second is about the first one's answer."""
+    schema = {"type": "object", "properties": {"name": TEXT, "age": {"type": "integer"}}}
+    asked = {"mode": "form", "message": "accept", "requestedSchema": schema}
+    first = await side.ask("elicitation/create", asked)
+    said = {"type": "text", "text": first["content"]["name"]}
+    second = {"messages": [{"role": "user", "content": said}], "maxTokens": 20}
+    heard = await side.ask("sampling/createMessage", second)
+    return words(heard["content"]["text"])
+
+
+async def url_required(side: Side, world: World, arguments: Members, meta: Members) -> Members:
+    """Refuses until the person was there: the second call is answered."""
+    number = arguments["id"]
+    if number in world.welcome:
+        return words("welcome")
+    world.welcome.add(number)
+    if side.version >= "2026":
+        await side.ask("elicitation/create", URL_QUESTION)
+    raise RefusedError(-32042, "Go there first", {"elicitations": [URL_QUESTION]})
 
 
 async def roots(side: Side, world: World, arguments: Members, meta: Members) -> Members:
@@ -214,6 +237,8 @@ ALL: Final = (
     tool("sample", sample, "prompt"),
     tool("elicit", elicit, "message"),
     tool("elicit_url", elicit_url),
+    tool("elicit_twice", elicit_twice),
+    tool("url_required", url_required, "id"),
     tool("roots", roots),
     tool("touch", touch),
     tool("grow", grow),

@@ -72,6 +72,7 @@ class RequestSide:
         self._bus = bus
         self._level = level
         self._given = given
+        self._asked = 0
 
     @property
     def version(self) -> str:
@@ -85,21 +86,22 @@ class RequestSide:
         kind, answered = REQUESTS[method]
         if self.modern:
             params = {k: v for k, v in params.items() if k != "elicitationId"}
-            return self._heard(kind.model_validate({"method": method, "params": params}), answered)
+            return self._heard(kind.model_validate({"method": method, "params": params}))
         request = kind.model_validate({"method": method, "params": params})
         metadata = ServerMessageMetadata(related_request_id=self._ctx.request_id)
         return dump(await self._ctx.session.send_request(request, answered, metadata=metadata))
 
-    def _heard(self, request: Any, answered: type[types.Result]) -> Members:
+    def _heard(self, request: Any) -> Members:
+        """The client's answer; AskFirstError with what was heard before, as the state, if none."""
+        before: list[Members] = json.loads(getattr(self._given, "request_state", None) or "[]")
         responses = getattr(self._given, "input_responses", None) or {}
-        if "question" in responses:
-            state = json.loads(self._given.request_state or "{}")
-            assert state == {"asked": "question"}, f"the state came back as {state}"
-            return dump(responses["question"])
+        said = [*before, *(dump(each) for each in responses.values())]
+        self._asked += 1
+        if len(said) >= self._asked:
+            return said[self._asked - 1]
         raise AskFirstError(
             types.InputRequiredResult(
-                input_requests={"question": request},
-                request_state=json.dumps({"asked": "question"}),
+                input_requests={f"question {self._asked}": request}, request_state=json.dumps(said)
             )
         )
 

@@ -62,6 +62,8 @@ class Target:
     tool_prefix: str = ""
     uri_prefix: str = ""
     not_found: int = -32002
+    refused_first: bool = False
+    """Whether this client sees -32042: both ends must be of the old era."""
 
     def tool(self, name: str) -> str:
         return self.tool_prefix + name
