@@ -158,6 +158,27 @@ async def test_a_question_outlives_another_call_of_its_client(tmp_path: Path) ->
         assert len(person.asked) == 1
 
 
+async def test_two_calls_that_ask_at_once_are_asked_each_by_itself(tmp_path: Path) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    ahead = iter(gates)
+
+    async def answer() -> Any:
+        await next(ahead).wait()
+        return ANNA["elicitation/create"]
+
+    client = a_client(person := Person({"elicitation/create": answer}))
+    async with lone(a_process(tmp_path)) as up:
+        await up.connected()
+        calls = []
+        for number in (1, 2):
+            calls.append(asyncio.create_task(up.call("ask", client, **elicitation())))
+            await until(lambda number=number: person.asking == number)
+        for gate, call in zip(gates, calls, strict=True):
+            gate.set()
+            assert json.loads(await call) == ANNA["elicitation/create"]
+        assert len(person.asked) == 2
+
+
 async def test_a_question_is_asked_again_when_the_call_it_seemed_to_serve_ended(
     tmp_path: Path,
 ) -> None:

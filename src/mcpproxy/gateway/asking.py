@@ -149,7 +149,7 @@ def _to_ask(flights: list[Flight], method: str, params: Raw | None) -> Flight:
     idle = [flight for flight in flights if not flight.questions] or flights
     able = [flight for flight in idle if _is_able(flight, method, params)]
     client = (able or idle)[-1].call.client
-    return next((flight for flight in flights if _is_of(flight, client)), flights[-1])
+    return next((flight for flight in idle if _is_of(flight, client)), idle[-1])
 
 
 async def ask(flight: Flight, method: str, params: Raw | None, limits: GatewayLimits) -> Members:
