@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mcpproxy.core.errors import UpstreamUnavailable
+from mcpproxy.gateway.items import MAX_URI
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.subscriptions import Subscriptions, Told, Wish
 from mcpproxy.gateway.wire import jsonrpc
@@ -24,6 +25,7 @@ class Upstream:
     held: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     refuses: bool = False
+    is_gone: bool = False
     gate: asyncio.Event | None = None
 
     async def subscribe(self, uri: str) -> Members:
@@ -36,6 +38,8 @@ class Upstream:
         self.asked.append((what, uri))
         if self.gate is not None:
             await self.gate.wait()
+        if self.is_gone:
+            raise UpstreamUnavailable("it reconnects")
         if self.refuses:
             return jsonrpc.error(-32002, "no such resource")
         (self.held.add if what == "subscribe" else self.held.discard)(uri)
@@ -199,3 +203,32 @@ async def test_whatever_comes_and_goes_the_upstream_holds_what_is_wanted() -> No
     await until(lambda: not live.held)
     assert len(world.subscriptions) == 0
     assert world.subscriptions._watches == {}
+
+
+@pytest.mark.parametrize("shown", [None, "x://short"])
+async def test_a_uri_that_is_too_long_is_refused_and_not_kept(
+    world: World, shown: str | None
+) -> None:
+    assert world.live is not None
+    longest = "x://" + "x" * (MAX_URI - 4)
+    assert "result" in await world.subscriptions.subscribe(wish("a", longest))
+    refused = await world.subscriptions.subscribe(wish("a", longest + "x", shown))
+    assert b"2048" in bytes(refused["error"])
+    assert len(world.live.asked) == len(world.subscriptions) == 1
+    assert "result" in await world.subscriptions.unsubscribe(wish("a", longest + "x"))
+    assert len(world.live.asked) == 1
+
+
+async def test_a_resource_that_could_not_be_given_up_is_not_kept_either(world: World) -> None:
+    assert world.live is not None
+    gone = world.live
+    for number in range(3):
+        assert "result" in await world.subscriptions.subscribe(wish("a", f"x://{number}"))
+    gone.is_gone = True
+    assert "result" in await world.subscriptions.unsubscribe(wish("a", "x://0"))
+    world.subscriptions.forget("a")
+    await until(lambda: len(gone.asked) == 6)
+    await until(lambda: world.subscriptions.watched == 0)
+    gone.is_gone = False
+    assert "result" in await world.subscriptions.subscribe(wish("a", "x://0"))
+    assert gone.asked[-1] == ("subscribe", "x://0")

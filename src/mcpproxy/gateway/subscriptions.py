@@ -7,15 +7,19 @@ legacy clients and modern listens alike; whoever ends the subscriber calls `forg
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from mcpproxy.core.errors import McpproxyError, UpstreamUnavailable
+from mcpproxy.gateway.items import MAX_URI
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
+# A URI with the name of its server before it.
+MAX_ADDRESS: Final = 2 * MAX_URI
 _DONE: Final = b"{}"
 
 
@@ -71,6 +75,11 @@ class Subscriptions:
     def __len__(self) -> int:
         return sum(len(wishes) for wishes in self._by_key.values())
 
+    @property
+    def watched(self) -> int:
+        """The resources that somebody wants, or that are just being given up."""
+        return sum(len(watches) for watches in self._watches.values())
+
     async def subscribe(self, wish: Wish) -> Members:
         """The response for the client. Raises McpproxyError."""
         if len(self._by_key.get(wish.key, ())) >= self._limits.max_subscriptions:
@@ -78,6 +87,8 @@ class Subscriptions:
             return jsonrpc.error(
                 jsonrpc.INVALID_PARAMS, f"A client subscribes to {most} resources at most"
             )
+        if len(wish.uri) > MAX_URI or len(wish.shown) > MAX_ADDRESS:
+            return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"A URI has {MAX_URI} characters at most")
         watch = self._watch(wish.server, wish.uri)
         watch.wishes.add(wish)
         self._by_key.setdefault(wish.key, set()).add(wish)
@@ -161,13 +172,13 @@ class Subscriptions:
             if watch.wishes:
                 return
             live, watch.held_at = watch.held_at, None
-            if live is not None and live is self._find(watch.server):
-                await live.unsubscribe(watch.uri)
-            of_server = self._watches.get(watch.server, {})
-            if not watch.wishes and of_server.get(watch.uri) is watch:
-                del of_server[watch.uri]
-                if not of_server:
-                    del self._watches[watch.server]
+            try:
+                if live is not None and live is self._find(watch.server):
+                    # An upstream that is not there now is not told of it when it is back.
+                    with contextlib.suppress(McpproxyError):
+                        await live.unsubscribe(watch.uri)
+            finally:
+                self._unwatch(watch)
         if watch.wishes:
             # Somebody came while it was given up.
             await self._hold(watch)
@@ -180,6 +191,13 @@ class Subscriptions:
 
     def _watch(self, server: str, uri: str) -> _Watch:
         return self._watches.setdefault(server, {}).setdefault(uri, _Watch(server, uri))
+
+    def _unwatch(self, watch: _Watch) -> None:
+        of_server = self._watches.get(watch.server, {})
+        if not watch.wishes and of_server.get(watch.uri) is watch:
+            del of_server[watch.uri]
+            if not of_server:
+                del self._watches[watch.server]
 
     def _drop(self, wish: Wish) -> None:
         wishes = self._by_key.get(wish.key, set())
