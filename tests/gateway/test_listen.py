@@ -132,3 +132,19 @@ async def test_the_official_client_hears_that_tools_changed() -> None:
             await site.gateway.apply({})
             event = await anext(aiter(heard))
             assert type(event).__name__ == "ToolsListChanged"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        listen("x" * 300, toolsListChanged=True),
+        listen(1, resourceSubscriptions=["a://" + "x" * 300_000]),
+        listen(1, toolsListChanged=True, unknown="x" * 300_000),
+    ],
+)
+async def test_a_subscription_that_would_keep_much_is_refused(asked: Any) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        answer = await peer.post(asked, **HEADERS)
+        assert answer.status_code == 400
+        assert "too long" in answer.json()["error"]["message"]
+        assert len(site.gateway._down.listens) == 0

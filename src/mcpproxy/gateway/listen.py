@@ -38,6 +38,9 @@ _FLAG_OF: Final = {
     "notifications/resources/list_changed": "resourcesListChanged",
 }
 _MAX_URIS: Final = 1000
+# What a stream keeps of its request, as long as it is open.
+_MAX_ID: Final = 256
+_MAX_PARAMS: Final = 256 * 1024
 
 
 class _Wanted(msgspec.Struct):
@@ -123,6 +126,8 @@ class Listens:
         receive: Receive,
     ) -> None:
         """Until the client goes away, or we do."""
+        if len(listen_id) > _MAX_ID or sum(map(len, params.values())) > _MAX_PARAMS:
+            return await _refuse(send, listen_id, "The request is too long to be kept open")
         try:
             wanted = msgspec.json.decode(params.get("notifications", b"{}"), type=_Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
