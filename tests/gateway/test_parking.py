@@ -103,6 +103,17 @@ async def test_a_state_holds_once_and_only_for_its_caller_place_and_request() ->
         assert (await sent(peer, answer))["error"]["code"] == -32602
 
 
+async def test_answers_that_cannot_be_read_are_refused_and_the_call_waits_on() -> None:
+    call = asking(1, [FORM])
+    async with asking_site() as site, a_peer(site) as peer:
+        wanted = await sent(peer, modern(call))
+        wrong: list[Any] = [5, [ADA], "q1", None]
+        for answers in wrong:
+            refused = await sent(peer, retry(call, wanted, answers))
+            assert (refused["id"], refused["error"]["code"]) == ("again-1", -32602)
+        assert heard_in(await sent(peer, retry(call, wanted, {"q1": ADA}))) == [{"result": ADA}]
+
+
 async def test_a_state_of_the_upstreams_own_passes_untouched() -> None:
     states: list[Any] = []
 

@@ -80,6 +80,9 @@ async def serve(exchange: ModernExchange, message: Members, headers: Mapping[byt
         refusal = disagreement(method, params, meta, headers)
         refusal = refusal or _wrong_argument(exchange, method, params, headers)
         capabilities = jsonrpc.members(meta.get(eras.META_CAPABILITIES))
+        state = jsonrpc.text(params[_STATE]) if _STATE in params else None
+        is_ours = state is not None and state.startswith(OURS)
+        responses = jsonrpc.members(params.get(_RESPONSES)) if is_ours else {}
     except ProtocolError as error:
         refusal = jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message)
     if refusal is not None:
@@ -91,11 +94,10 @@ async def serve(exchange: ModernExchange, message: Members, headers: Mapping[byt
         )
     turn = Turn(Reply(exchange.send, exchange.limits.max_queued_notices), message["id"])
     subject = _subject(exchange, method, params)
-    state = jsonrpc.text(params[_STATE]) if _STATE in params else None
-    parked = exchange.lot.take(state, subject) if state and state.startswith(OURS) else None
+    parked = exchange.lot.take(state, subject) if state is not None and is_ours else None
     if parked is not None:
-        await _go_on(exchange, parked, turn, params)
-    elif state is not None and state.startswith(OURS):
+        await _go_on(exchange, parked, turn, responses)
+    elif is_ours:
         gone = jsonrpc.error(jsonrpc.INVALID_PARAMS, "requestState is not valid (any more)")
         await respond(exchange.send, 200, jsonrpc.answered(gone, message["id"]))
     else:
@@ -154,11 +156,13 @@ async def _begin(
     await call.finish(answer, _STATUS.get(_code(answer), 200))
 
 
-async def _go_on(exchange: ModernExchange, call: ParkableCall, turn: Turn, params: Members) -> None:
+async def _go_on(
+    exchange: ModernExchange, call: ParkableCall, turn: Turn, responses: Members
+) -> None:
     """The retry of a request that is parked."""
     watch = _Watch(exchange, call, turn)
     try:
-        await call.resume(turn, jsonrpc.members(params.get(_RESPONSES)))
+        await call.resume(turn, responses)
     finally:
         watch.stop()
 
