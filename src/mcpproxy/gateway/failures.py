@@ -109,15 +109,16 @@ def trouble_of(why: McpproxyError | None) -> Trouble:
 
 def unavailable(
     server: str, why: McpproxyError | None, retry_at: datetime | None
-) -> UpstreamUnavailable:
+) -> UpstreamUnavailable | LoginRequired:
     """What a caller hears of it; None is an upstream of which nothing is known yet."""
     reason = why.message if why is not None else "still connecting"
     step = why.next_step if why is not None else ""
     if isinstance(why, Unauthorized | Forbidden) and why.challenge is not None:
         step = f"log in with: mcpproxy auth login {server}"
-    return UpstreamUnavailable(
-        f"{server} is not available: {reason}", retry_at=retry_at, next_step=step
-    )
+    said = f"{server} is not available: {reason}"
+    if isinstance(why, Unauthorized):
+        return LoginRequired(said, next_step=step)
+    return UpstreamUnavailable(said, retry_at=retry_at, next_step=step)
 
 
 def silent(upstream: Upstream, limit: timedelta) -> LinkFailed:

@@ -252,7 +252,7 @@ class LiveUpstream:
             raise self._why.with_traceback(None)
         raise self._unavailable(self._why)
 
-    def _unavailable(self, why: McpproxyError | None) -> UpstreamUnavailable:
+    def _unavailable(self, why: McpproxyError | None) -> McpproxyError:
         return unavailable(self.name, why, self.connection.retry_at)
 
     # --- the machine ----------------------------------------------------------------------
