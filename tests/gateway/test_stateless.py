@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.stamping import stamped, translated
 from mcpproxy.gateway.wire import jsonrpc
 from tests.gateway.by_hand import META, MODERN, Peer, a_peer, a_site, modern
@@ -202,6 +203,12 @@ def test_an_answer_gets_its_stamps_once_and_nothing_else_changes(
     assert json.loads(bytes(answer["result"])) == stamps
     if b"1.50" in result:
         assert b"1.50" in bytes(answer["result"])
+
+
+@pytest.mark.parametrize("result", [b"[1]", b'"abc"', b"5", b"null", b"[]"])
+def test_a_result_that_is_no_object_is_an_error_and_not_half_of_one(result: bytes) -> None:
+    with pytest.raises(ProtocolError, match="object"):
+        stamped(jsonrpc.result(result), "tools/call", INFO)
 
 
 def test_what_a_list_says_of_its_own_age_is_kept() -> None:

@@ -37,7 +37,9 @@ _CACHEABLE: Final = frozenset(
 
 
 def stamped(answer: Members, method: str, server_info: Raw | None) -> Members:
-    """The answer as a client of this era expects it."""
+    """The answer as a client of this era expects it. Raises ProtocolError for a result that is
+    no object: nothing could be added to it.
+    """
     raw = answer.get("result")
     if raw is None:
         return answer
@@ -56,12 +58,15 @@ def stamped(answer: Members, method: str, server_info: Raw | None) -> Members:
 
 
 def _spliced(result: bytes, server_info: Raw | None) -> bytes | None:
-    """The same without taking the result apart; None where it may hold some of it already."""
+    """The same without taking the result apart; None where it may hold some of it already, or is
+    no object.
+    """
     if b'"resultType"' in result or b'"_meta"' in result or b"\\u" in result:
         return None
-    rest = result.lstrip()[1:].lstrip()
-    if not rest:
+    whole = result.lstrip()
+    if not whole.startswith(b"{"):
         return None
+    rest = whole[1:].lstrip()
     head = b'{"resultType":"complete"'
     if server_info is not None:
         head += b',"_meta":{"' + eras.META_SERVER.encode() + b'":' + server_info + b"}"
