@@ -88,6 +88,7 @@ def gzipped(plain: bytes) -> bytes:
 
 
 CODED = gzipped(BODY)
+TWICE = gzipped(BODY[:4]) + gzipped(b"") + gzipped(BODY[4:])
 RAW_DEFLATE = zlib.compress(BODY)[2:-4]
 ANSWERS = {
     "length": WHOLE,
@@ -97,6 +98,12 @@ ANSWERS = {
     "after an interim answer": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n"
     + WHOLE,
     "gzip": HEAD + b"Content-Encoding: gzip\r\n" + LENGTH % len(CODED) + CODED,
+    "gzip of several members": HEAD + b"Content-Encoding: gzip\r\n" + LENGTH % len(TWICE) + TWICE,
+    "gzip with zeros behind it": HEAD
+    + b"Content-Encoding: gzip\r\n"
+    + LENGTH % (len(CODED) + 3)
+    + CODED
+    + bytes(3),
     "deflate": HEAD
     + b"Content-Encoding: Deflate\r\n"
     + LENGTH % len(zlib.compress(BODY))
@@ -217,6 +224,30 @@ async def test_a_body_that_does_not_unpack_is_an_error() -> None:
     with pytest.raises(ProtocolError, match="not what it says"):
         await answer.read(LIMIT)
     assert line.wire.aborted
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [
+        (b"gzip", CODED),
+        (b"gzip", TWICE),
+        (b"deflate", zlib.compress(BODY)),
+        (b"deflate", RAW_DEFLATE),
+    ],
+    ids=["gzip", "several members", "deflate", "bare deflate"],
+)
+async def test_a_packed_body_that_is_cut_off_is_an_error(coding: bytes, packed: bytes) -> None:
+    line = Line()
+    head = HEAD + b"Content-Encoding: %b\r\n" % coding
+    answer = await line.answered(head + LENGTH % (len(packed) - 1) + packed[:-1])
+    with pytest.raises(ProtocolError, match="cut off"):
+        await answer.read(LIMIT)
+
+
+async def test_an_empty_body_need_not_be_packed() -> None:
+    line = Line()
+    answer = await line.answered(HEAD + b"Content-Encoding: gzip\r\n" + LENGTH % 0)
+    assert await answer.read(LIMIT) == b""
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_answer_nobody() -> None:

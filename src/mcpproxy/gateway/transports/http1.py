@@ -61,6 +61,7 @@ class Http1Answer(Answer):
                 raise
             part = await self._part()
             if not part:
+                self._inflate.end()
                 return b""
             self._inflate.put(part)
 

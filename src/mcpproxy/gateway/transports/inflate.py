@@ -1,6 +1,7 @@
 """Bodies that come compressed (RFC 9110 section 8.4.1): gzip and deflate, which we ask for.
 
-Law: bounded. A little that unpacks to very much comes out in pieces of a fixed size.
+Law: bounded, and whole. A little that unpacks to very much comes out in pieces of a fixed size;
+what ends too early is an error.
 """
 
 import zlib
@@ -11,6 +12,7 @@ from mcpproxy.core.errors import ProtocolError
 ACCEPTED: Final = "gzip, deflate"
 PIECE: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_MEMBER: Final = b"\x1f"
 
 
 class Inflate:
@@ -24,6 +26,7 @@ class Inflate:
         self._undecided = encoding == "deflate"
         self._packed = b""
         self._more = False
+        self._begun = False
 
     @property
     def has_more(self) -> bool:
@@ -38,14 +41,25 @@ class Inflate:
             self._zlib = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
             self._undecided = False
         self._packed += packed
-        self._more = True
+        self._more = self._begun = True
 
     def piece(self) -> bytes:
         """Up to PIECE bytes; b"" when there is nothing yet. Raises ProtocolError."""
-        try:
-            plain = self._zlib.decompress(self._packed, PIECE)
-        except zlib.error as error:
-            raise ProtocolError(f"the answer is not what it says it is: {error}") from error
-        self._packed = self._zlib.unconsumed_tail
-        self._more = len(plain) == PIECE
-        return plain
+        while True:
+            try:
+                plain = self._zlib.decompress(self._packed, PIECE)
+            except zlib.error as error:
+                raise ProtocolError(f"the answer is not what it says it is: {error}") from error
+            self._packed = self._zlib.unconsumed_tail
+            self._more = len(plain) == PIECE
+            if self._zlib.eof and (rest := self._zlib.unused_data)[:1] == _MEMBER:
+                # A gzip body is one member or several (RFC 1952 section 2.2).
+                self._zlib, self._packed, self._more = zlib.decompressobj(_GZIP), rest, True
+                if not plain:
+                    continue
+            return plain
+
+    def end(self) -> None:
+        """There is no more. Raises ProtocolError when there should be."""
+        if self._begun and not self._zlib.eof:
+            raise ProtocolError("the answer is cut off")
