@@ -216,3 +216,18 @@ async def test_of_a_client_no_more_is_kept_than_what_it_said_of_itself() -> None
     assert bytes(introduced.info or b"") == b'{"name":"t"}'
     assert introduced.capabilities.keys() == {"roots"}
     assert kept < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"id": None}, {"id": {"a": 1}}, {"id": [1]}, {"id": True}, {"method": 1}, {"method": None}],
+)
+async def test_a_request_whose_id_or_method_is_none_is_refused(wrong: Any) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        for message in ({**LIST, **wrong}, [LIST, {**LIST, **wrong}]):
+            answer = await peer.post(message)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == -32600
+        for fine in (0, -1, "", "x"):
+            assert (await peer.post({**LIST, "id": fine})).json()["id"] == fine

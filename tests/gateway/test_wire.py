@@ -117,6 +117,9 @@ def test_what_passes_through_an_envelope_is_unchanged(payload: dict[str, object]
         (b'{"id":1,"result":{}}', Kind.RESPONSE),
         (b'{"id":null,"error":{"code":1,"message":""}}', Kind.RESPONSE),
         (b'{"id":1}', Kind.INVALID),
+        (b'{"id":null,"method":"ping"}', Kind.INVALID),
+        (b'{"id":-1,"method":"ping"}', Kind.REQUEST),
+        (b'{"method":null}', Kind.INVALID),
         (b"{}", Kind.INVALID),
     ],
 )

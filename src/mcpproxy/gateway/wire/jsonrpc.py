@@ -27,6 +27,7 @@ Members = dict[str, Raw]
 
 _VERSION: Final = Raw(b'"2.0"')
 _NULL: Final = Raw(b"null")
+_ID_BEGINS: Final = frozenset(bytes((each,)) for each in b'"-0123456789')
 
 _decode_members: Final = msgspec.json.Decoder(Members).decode
 _decode_batch: Final = msgspec.json.Decoder(list[Members]).decode
@@ -117,7 +118,12 @@ def is_null(raw: Raw | None) -> bool:
 
 def kind(message: Members) -> Kind:
     if "method" in message:
-        return Kind.NOTIFICATION if "id" not in message else Kind.REQUEST
+        if bytes(message["method"])[:1] != b'"':
+            return Kind.INVALID
+        if "id" not in message:
+            return Kind.NOTIFICATION
+        # A request's id is a string or a number, and not null (2025-11-25, "Requests").
+        return Kind.REQUEST if bytes(message["id"])[:1] in _ID_BEGINS else Kind.INVALID
     if "id" in message and ("result" in message or "error" in message):
         return Kind.RESPONSE
     return Kind.INVALID
