@@ -123,6 +123,18 @@ async def test_a_client_cannot_have_more_requests_waiting_than_the_bound() -> No
         assert [each["error"]["code"] for each in given_up if "id" in each] == [-32800]
 
 
+async def test_requests_under_one_id_count_each_and_all_end_with_their_session() -> None:
+    server = AskingServer()
+    limits = replace(FAST, max_client_requests=3)
+    async with asking_site(server, limits=limits) as site, a_peer(site) as peer:
+        async with opened(site, peer, **CAPABLE) as stream:
+            for _ in range(3):
+                assert (await peer.post(asking(1, [FORM]))).status_code == 202
+                await stream.next()
+            assert (await peer.post(asking(1, [FORM]))).status_code == 429
+        await until(lambda: sum("cancelled" in note["method"] for note in server.told) == 3)
+
+
 async def test_other_methods_on_its_two_paths_are_refused() -> None:
     async with a_site() as site, a_peer(site) as peer:
         assert (await peer.http.post(f"{site.url}/sse", headers=peer.headers)).status_code == 405

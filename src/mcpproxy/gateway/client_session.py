@@ -50,7 +50,9 @@ class Introduced:
 
 
 class ClientSession:
-    """It is a `Subscriber` of the hub. `in_flight` are its requests by id."""
+    """It is a `Subscriber` of the hub. `in_flight` are its requests by id, `running` all of
+    them: its client may use an id again.
+    """
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class ClientSession:
         # Before it was introduced a client hears nothing but answers (lifecycle, initialization).
         self.is_introduced = True
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
+        self.running: set[asyncio.Task[object]] = set()
         self.cancelled: set[asyncio.Task[object]] = set()
         self.inquiries = Inquiries()
         self.standing: EventStream | None = None
@@ -89,7 +92,7 @@ class ClientSession:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody waits for anything here."""
-        return not self.in_flight and not self._listens()
+        return not self.running and not self._listens()
 
     def client(self, asker: Asker | None) -> Client:
         """What an upstream may know of who is behind a request."""
@@ -103,6 +106,18 @@ class ClientSession:
             said.info,
             self.caller.name,
         )
+
+    # --- what it wants --------------------------------------------------------------------
+
+    def began(self, key: bytes, task: asyncio.Task[object]) -> None:
+        self.running.add(task)
+        self.in_flight[key] = task
+
+    def ended(self, key: bytes, task: asyncio.Task[object]) -> None:
+        self.running.discard(task)
+        self.cancelled.discard(task)
+        if self.in_flight.get(key) is task:
+            del self.in_flight[key]
 
     # --- what it hears --------------------------------------------------------------------
 
@@ -223,7 +238,7 @@ class ClientSession:
 
     def end_streams(self) -> None:
         # Where it is the only way back, the stream waits for the answers that are under way.
-        if self.standing is not None and not (self.ends_with_stream and self.in_flight):
+        if self.standing is not None and not (self.ends_with_stream and self.running):
             self.standing.end()
         for inquiry in self.inquiries:
             self.inquiries.fail(inquiry, "mcpproxy is stopping")
@@ -236,6 +251,6 @@ class ClientSession:
         for stream in list(self._streams.values()):
             stream.end()
             self._forget(stream)
-        self.cancelled.update(self.in_flight.values())
-        for task in list(self.in_flight.values()):
+        self.cancelled.update(self.running)
+        for task in list(self.running):
             task.cancel()

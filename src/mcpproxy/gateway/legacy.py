@@ -186,7 +186,7 @@ async def answered(
     key = bytes(request_id)
     task = asyncio.current_task()
     if task is not None:
-        session.in_flight[key] = task
+        session.began(key, task)
     try:
         method = jsonrpc.text(request["method"]) or ""
         params = jsonrpc.members(request.get("params"))
@@ -204,11 +204,8 @@ async def answered(
         task.uncancel()
         answer = jsonrpc.error(jsonrpc.REQUEST_CANCELLED, "The request was cancelled")
     finally:
-        # Its client may have used the id again meanwhile.
-        if session.in_flight.get(key) is task:
-            del session.in_flight[key]
         if task is not None:
-            session.cancelled.discard(task)
+            session.ended(key, task)
     return jsonrpc.answered(answer, request_id)
 
 

@@ -8,7 +8,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Final
 
 from msgspec import Raw
 
@@ -25,8 +24,6 @@ from mcpproxy.gateway.session_book import SessionBook, Used
 from mcpproxy.gateway.streams import Kept
 from mcpproxy.gateway.tickets import Ticket, Tickets, digest
 from mcpproxy.gateway.wire import jsonrpc
-
-_RESTORING: Final = b"restoring"
 
 
 class ClientSessions:
@@ -118,8 +115,8 @@ class ClientSessions:
             session.log_level = used.log_level
             session.subscribed = dict.fromkeys(used.uris)
             task = asyncio.create_task(_restore(session))
-            session.in_flight[_RESTORING] = task
-            task.add_done_callback(lambda _: session.in_flight.pop(_RESTORING, None))
+            session.running.add(task)
+            task.add_done_callback(session.running.discard)
         return session
 
     def end(self, session: ClientSession) -> None:

@@ -69,7 +69,7 @@ class SseExchange:
         if session is None or session.standing is None:
             return await refuse(self.send, 404, "Session not found: open the stream again")
         requests = [each for each in messages if jsonrpc.kind(each) is Kind.REQUEST]
-        if len(session.in_flight) + len(requests) > self.limits.max_client_requests:
+        if len(session.running) + len(requests) > self.limits.max_client_requests:
             return await refuse(self.send, 429, "Too many requests wait for their answers")
         for message in messages:
             if jsonrpc.kind(message) is not Kind.REQUEST:
@@ -81,11 +81,13 @@ class SseExchange:
     def _begin(self, session: ClientSession, request: Members) -> None:
         task = asyncio.create_task(_answer(session, request, self.request_id))
         # Counted and cancelled with its session from now on, not from its first step.
-        session.in_flight[bytes(request["id"])] = task
-        task.add_done_callback(lambda _: self._done(session))
+        key = bytes(request["id"])
+        session.began(key, task)
+        task.add_done_callback(lambda _: self._done(session, key, task))
 
-    def _done(self, session: ClientSession) -> None:
-        if self.sessions.closing and not session.in_flight and session.standing is not None:
+    def _done(self, session: ClientSession, key: bytes, task: asyncio.Task[None]) -> None:
+        session.ended(key, task)
+        if self.sessions.closing and not session.running and session.standing is not None:
             session.standing.end()
 
 
@@ -97,7 +99,6 @@ async def _answer(session: ClientSession, request: Members, request_id: str) -> 
         answer, introduced = await introduce(session.face, session.caller, request)
         if introduced is not None:
             session.introduced = introduced
-        session.in_flight.pop(bytes(request["id"]), None)
         stream.put(jsonrpc.answered(answer, request["id"]))
         session.is_introduced = introduced is not None
         return
