@@ -23,9 +23,13 @@ NO_DPOP: Final = "DPoP (RFC 9449, an extension) is not built."
 NO_ID_JAG: Final = "Enterprise-managed authorization (an extension) is not built."
 NO_WIF: Final = "Workload identity federation (an extension) is not built."
 
-ANSWERED_AT_ONCE: Final = (
-    "What is ready is answered in JSON, as the protocol allows: the suite then has no stream to "
-    "judge. To a server that hangs up before its answer mcpproxy goes back, not the client."
+AGREED: Final = (
+    "Comes out better than without mcpproxy: the suite shakes hands for 2025-11-25 and then names "
+    "an older version. The server goes by the latter, mcpproxy by what was agreed."
+)
+NOTHING_TO_RESUME: Final = (
+    "Not judged: a process, or a server of the newer era, cannot hang up before its answer and be "
+    "come back to, so that the client is not sent away either."
 )
 
 _STABLE: Final = "0.1.16 for 2025-11-25"
@@ -50,18 +54,12 @@ SERVERS: Final[Mapping[tuple[str, str], int]] = {
 }
 """How many checks a suite has that the server passes by itself, and where the server stands."""
 
-_STREAMS: Final[Reasons] = dict.fromkeys(
-    (
-        "server-sse-multiple-streams: server-sse-streams-functional",
-        "server-sse-polling: server-sse-priming-event",
-        "server-sse-polling: server-sse-retry-field",
-    ),
-    ANSWERED_AT_ONCE,
-)
-_RESUMED: Final[Reasons] = {
-    **_STREAMS,
-    "server-sse-polling: server-sse-disconnect-resume": ANSWERED_AT_ONCE,
+_RESUMED: Final = "server-sse-polling: server-sse-disconnect-resume"
+_PRIMED: Final[Reasons] = {
+    "server-sse-polling: server-sse-priming-event": AGREED,
+    "server-sse-polling: server-sse-retry-field": AGREED,
 }
+_NOT_RESUMED: Final[Reasons] = {_RESUMED: NOTHING_TO_RESUME}
 _OLDER_SERVER: Final[Reasons] = {
     "input-required-result-basic-elicitation: sep-2322-elicitation-complete": KEYS,
     "input-required-result-basic-elicitation: sep-2322-elicitation-incomplete": KEYS,
@@ -76,12 +74,10 @@ _OLDER_SERVER: Final[Reasons] = {
 }
 
 OTHERWISE: Final[Mapping[tuple[str, str], Reasons]] = {
-    (_STABLE, HTTP): _STREAMS,
-    (_STABLE, STDIO): _STREAMS,
-    (_LEGACY, HTTP): _RESUMED,
-    (_LEGACY, STDIO): _RESUMED,
-    (_LEGACY, LEGACY_ONLY): _RESUMED,
-    (_LEGACY, MODERN_ONLY): _RESUMED,
+    (_STABLE, HTTP): {**_PRIMED, _RESUMED: AGREED},
+    (_STABLE, STDIO): _PRIMED,
+    (_LEGACY, STDIO): _NOT_RESUMED,
+    (_LEGACY, MODERN_ONLY): _NOT_RESUMED,
     (_MODERN, STDIO): _OLDER_SERVER,
     (_MODERN, LEGACY_ONLY): _OLDER_SERVER,
 }
