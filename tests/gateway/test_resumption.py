@@ -124,6 +124,18 @@ async def test_a_stream_of_another_run_ends_with_an_error_for_the_request_it_ans
                 assert await lost.next() is None
 
 
+async def test_streams_that_never_were_are_not_kept_beyond_the_bound() -> None:
+    limits = replace(FAST, max_kept_streams=4)
+    async with a_site(limits=limits) as site, a_peer(site) as peer:
+        await peer.begin()
+        session = next(iter(site.gateway._down.sessions))
+        for number in range(12):
+            made_up = {"Last-Event-ID": f"dead.{number}.MQ==-1"}
+            async with streaming(peer, "GET", **made_up) as lost:
+                assert (await lost.next())["error"]["code"] == -32000
+        assert len(session._streams) <= 4
+
+
 async def test_a_reader_whose_place_is_taken_is_let_go_in_order() -> None:
     async with asking_site() as site, a_peer(site) as peer:
         await begun(peer, **CAPABLE)

@@ -146,14 +146,17 @@ class ClientSession:
         name = f"{RUN}.{next(self._numbers)}"
         if request_id is not None and len(request_id) <= _LONGEST_ID:
             name += "." + base64.urlsafe_b64encode(request_id).decode()
-        stream = EventStream(name, self._kept, self._detached)
-        self._streams[name] = stream
+        return self._new_stream(name)
+
+    def _new_stream(self, name: str) -> EventStream:
+        """One more; of those that are over the oldest go, where there are too many."""
+        made = self._streams[name] = EventStream(name, self._kept, self._detached)
         for each in list(self._streams.values()):
             if len(self._streams) <= self.limits.max_kept_streams:
                 break
             if each.ended and not each.attached:
                 self._forget(each)
-        return stream
+        return made
 
     def standing_stream(self) -> EventStream:
         if self.standing is None:
@@ -178,7 +181,7 @@ class ClientSession:
         with contextlib.suppress(ValueError):
             raw = Raw(base64.urlsafe_b64decode(request_id))
             if raw and (jsonrpc.text(raw) is not None or jsonrpc.number(raw) is not None):
-                stream = self._streams[name] = EventStream(name, self._kept, self._detached)
+                stream = self._new_stream(name)
                 error = jsonrpc.error(jsonrpc.UPSTREAM_ERROR, _LOST)
                 stream.put(jsonrpc.answered(error, raw))
                 stream.end()
