@@ -117,6 +117,14 @@ async def test_a_batch_is_answered_as_one() -> None:
         assert (await peer.post([note, note])).status_code == 202
 
 
+async def test_a_batch_of_more_requests_than_one_client_may_have_waiting_is_refused() -> None:
+    limits = GatewayLimits(max_client_requests=3)
+    async with a_site(limits=limits) as site, a_peer(site) as peer:
+        await peer.begin()
+        assert (await peer.post([tool_call(n) for n in range(3)])).status_code == 200
+        assert (await peer.post([tool_call(n) for n in range(4)])).status_code == 429
+
+
 async def test_two_callers_with_the_same_ids_and_tokens_do_not_meet() -> None:
     both = asyncio.Event()
     waiting: list[Seen] = []

@@ -77,6 +77,8 @@ class LegacyExchange:
                 await told(session, message)
         if not requests:
             return await respond(self.send, 202)
+        if len(requests) > session.limits.max_client_requests:
+            return await refuse(self.send, 429, "Too many requests in one batch")
         reply = ResumableReply(session, requests[0]["id"], self.send, self.receive)
         if accept.startswith(_STREAM):  # of two that are welcome, the first named
             reply.streamed()

@@ -82,8 +82,8 @@ class GatewayLimits:
     max_kept_events: int = 512
     max_kept_bytes: int = 64 * 1024 * 1024
     max_kept_streams: int = 64
-    # Questions to one client, requests of one HTTP+SSE client, streams of subscriptions, and
-    # calls that wait for the retry of a stateless client.
+    # Questions to one client, requests of one HTTP+SSE client or in one batch, streams of
+    # subscriptions, and calls that wait for the retry of a stateless client.
     max_questions: int = 64
     max_client_requests: int = 256
     max_listens: int = 1000
