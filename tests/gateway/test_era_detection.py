@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mcpproxy.core.connection import ConnectionState
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.model import Transport, Upstream
 from mcpproxy.gateway.client import Era
@@ -332,4 +333,23 @@ async def test_a_server_without_its_older_era_is_asked_for_it_once() -> None:
         for _ in range(3):
             assert await up.call("where", a_client(era=Era.LEGACY), place="x") == "x"
         asked = [method for method, _ in seen if method == "initialize"]
-        assert len(asked) == 4  # one for each revision
+        assert len(asked) == 1  # what it says to one revision it would say to each
+
+
+@pytest.mark.parametrize(
+    "said", [refused(-32020), refused(-32022, supported=["2026-07-28"]), refused(-32601)]
+)
+async def test_a_refusal_that_no_other_version_would_change_is_asked_for_once(said: Any) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, **said}).encode()
+    server = Scripted()
+
+    def answer(seen: Seen) -> Any:
+        if seen.method == "initialize":
+            return Raw(400, body.replace(b'"id": 1', b'"id": %d' % seen.message["id"]))
+        return Raw(404) if seen.http_method == "GET" or seen.method == DISCOVER else None
+
+    await answering(server, answer)
+    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
+        await up.live.tried()
+        assert server.count("initialize") == 1
+        assert up.live.connection.state is not ConnectionState.CONNECTED

@@ -14,6 +14,7 @@ from mcpproxy.core.errors import (
     UpstreamUnavailable,
 )
 from mcpproxy.core.model import Upstream
+from mcpproxy.gateway.wire.jsonrpc import RpcError
 
 
 class LinkFailed(UpstreamUnavailable):
@@ -73,9 +74,12 @@ class Busy(LinkFailed):
 
 
 class NotMcp(LinkFailed):
-    """What answers there is not an MCP server of this transport. `status` is HTTP's, if any."""
+    """What answers there is not an MCP server of this transport. `status` is HTTP's, if any, and
+    `error` the JSON-RPC error that came with it.
+    """
 
     trouble = Trouble.NOT_MCP
+    error: RpcError | None = None
 
     def __init__(self, message: str, *, status: int | None = None, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)

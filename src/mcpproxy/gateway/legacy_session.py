@@ -21,7 +21,7 @@ from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.link import Link
 from mcpproxy.gateway.session import Call, Listener
 from mcpproxy.gateway.wire import jsonrpc
-from mcpproxy.gateway.wire.handshake import Agreed, BadRequest, handshake
+from mcpproxy.gateway.wire.handshake import Agreed, BadRequest, handshake, is_final
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 _INITIALIZED: Final = jsonrpc.notification("notifications/initialized")
@@ -55,7 +55,7 @@ class LegacySession:
             try:
                 answer = await self._exchange(link, "initialize", params)
             except NotMcp as failure:
-                if failure.status != 400:
+                if failure.status != 400 or is_final(failure.error):
                     raise
                 by_http, answer = failure, BadRequest(failure.message)
             try:

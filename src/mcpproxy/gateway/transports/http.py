@@ -119,7 +119,10 @@ class HttpLink:
         if response.status == 400 and not await self._session_lives():
             # Many servers answer 400, not 404, to a session that they have forgotten.
             raise SessionForgotten("the server has forgotten the session")
-        if error is None or not isinstance(failure, NotMcp) or not self._session_headers:
+        if error is None or not isinstance(failure, NotMcp):
+            raise failure
+        if not self._session_headers:
+            failure.error = error
             raise failure
         return said
 

@@ -13,7 +13,12 @@ from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.wire import jsonrpc
-from mcpproxy.gateway.wire.eras import LEGACY_VERSIONS, UNSUPPORTED_VERSION
+from mcpproxy.gateway.wire.eras import (
+    HEADER_MISMATCH,
+    LEGACY_VERSIONS,
+    MISSING_CAPABILITY,
+    UNSUPPORTED_VERSION,
+)
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 CLIENT_CAPABILITIES: Final = jsonrpc.raw(
@@ -34,6 +39,9 @@ _VERSION_CODES: Final = (
     jsonrpc.INTERNAL_ERROR,
     UNSUPPORTED_VERSION,
 )
+
+# What only servers say that have no handshake.
+_FINAL_CODES: Final = (jsonrpc.METHOD_NOT_FOUND, HEADER_MISMATCH, MISSING_CAPABILITY)
 
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
@@ -89,6 +97,11 @@ def initialize_params(version: str, client_version: str) -> Raw:
             "clientInfo": {"name": "mcpproxy", "version": client_version},
         }
     )
+
+
+def is_final(error: jsonrpc.RpcError | None) -> bool:
+    """Whether a refusal with HTTP 400 would be the same for every version we could ask for."""
+    return error is not None and (error.code in _FINAL_CODES or _names_others(error))
 
 
 def _names_others(error: jsonrpc.RpcError) -> bool:
