@@ -177,6 +177,23 @@ async def test_a_client_over_stdio_is_asked_back_and_its_answers_arrive() -> Non
         assert heard_in(await client.hear()) == [NAME]
 
 
+async def test_every_line_that_wants_an_answer_gets_one() -> None:
+    where = Where()
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    ping = {"jsonrpc": "2.0", "method": "ping"}
+    async with asking_site() as where.site, piped(where) as client:
+        await client.say(INITIALIZE)
+        assert "result" in await client.hear()
+        await client.say([note, {**ping, "id": 11}])
+        assert [each["id"] for each in await client.hear()] == [11]
+        wrong: list[Any] = [{}, {**ping, "id": None}, [note, {}]]
+        for message in wrong:
+            await client.say(message)
+            assert (await client.hear())["error"]["code"] == -32600
+        await client.say([])
+        assert (await client.hear())["error"]["code"] == -32700
+
+
 async def test_a_session_over_stdio_goes_on_after_a_restart_with_a_request_cut_short() -> None:
     where, runs = Where(), Runs()
     async with piped(where) as client:

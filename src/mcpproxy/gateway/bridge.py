@@ -92,10 +92,16 @@ class Bridge:
     async def _take(self, line: bytes) -> None:
         """One message of the client. Requests run side by side, everything else in order."""
         try:
-            message = jsonrpc.parse(line)[0]
-            kind = jsonrpc.kind(message)
+            messages = jsonrpc.parse(line)
+            kinds = [jsonrpc.kind(each) for each in messages]
+            # A batch (2025-03-26) with a request in it is answered, wherever in it that is.
+            at = kinds.index(Kind.REQUEST) if Kind.REQUEST in kinds else 0
+            message, kind = messages[at], kinds[at]
         except (ProtocolError, IndexError):
             answer = jsonrpc.error(jsonrpc.PARSE_ERROR, "This line is not a JSON-RPC message")
+            return await self._write(jsonrpc.answered(answer, None))
+        if Kind.INVALID in kinds:
+            answer = jsonrpc.error(jsonrpc.INVALID_REQUEST, "This is not a JSON-RPC message")
             return await self._write(jsonrpc.answered(answer, None))
         method = jsonrpc.text(message.get("method"))
         if method == "initialize":
