@@ -17,7 +17,7 @@ from mcpproxy.gateway.flights import Flight, Flights
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.wire import jsonrpc
 from tests.gateway.era_peers import both_eras
-from tests.gateway.hostile import Raw, Scripted, Seen, scripted
+from tests.gateway.hostile import Scripted, scripted
 from tests.gateway.lone_upstream import ANNA, Lone, Person, a_client, lone
 from tests.gateway.world import FAST, until
 
@@ -27,11 +27,10 @@ pytestmark = pytest.mark.anyio
 # `wait` only waits, until the tool `go` is called; `late` asks once somebody waits.
 PROCESS = """
 import json, sys
-waiting, questions, late = [], {}, []
+waiting, questions, late, asked = [], {}, [], 0
 def say(message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 def done(id, text): say({"id": id, "result": {"content": [{"type": "text", "text": text}]}})
 TOOLS = ["wait", "go", "ask", "late", "drop", "ping", "log"]
-asked = 0
 for line in sys.stdin:
     message = json.loads(line)
     method, id = message.get("method"), message.get("id")
@@ -39,8 +38,7 @@ for line in sys.stdin:
         version = message["params"]["protocolVersion"]
         say({"id": id, "result": {"protocolVersion": version, "capabilities": {"tools": {}},
              "serverInfo": {"name": "s", "version": "1"}}})
-    elif method == "notifications/initialized":
-        say({"id": "r", "method": "roots/list"})
+    elif method == "notifications/initialized": say({"id": "r", "method": "roots/list"})
     elif method == "tools/list":
         say({"id": id, "result": {"tools": [{"name": n, "inputSchema": {}} for n in TOOLS]}})
     elif method == "tools/call":
@@ -49,8 +47,7 @@ for line in sys.stdin:
         elif tool == "wait":
             waiting.append(id)
             for first, question in late:
-                asked += 1
-                questions[asked] = first
+                questions[asked + 1], asked = first, asked + 1
                 say({"id": asked, **question})
         elif tool == "go":
             for other in waiting: done(other, "went")
@@ -59,8 +56,7 @@ for line in sys.stdin:
             say({"method": "notifications/message", "params": {"level": "info", "data": "x"}})
             done(id, "logged")
         else:
-            asked += 1
-            questions[asked] = id
+            questions[asked + 1], asked = id, asked + 1
             say({"id": asked, **given})
             if tool == "drop":
                 say({"method": "notifications/cancelled", "params": {"requestId": asked}})
@@ -353,52 +349,3 @@ async def test_notifications_of_clients_are_passed_on() -> None:
 
 
 # --- wishes -----------------------------------------------------------------------------------
-
-
-async def test_subscriptions_and_the_log_level_are_told_again_to_every_new_session() -> None:
-    server = Scripted()
-    live = {"s1"}
-
-    async def answer(seen: Seen) -> Raw | None:
-        if seen.method == "initialize":
-            server.session_id = f"s{server.count('initialize')}"
-            live.add(server.session_id)
-            return None
-        return None if seen.headers.get("mcp-session-id", "s1") in live else Raw(404)
-
-    server.answer = answer
-    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
-        await up.connected()
-        assert "result" in await up.live.subscribe("memo://a")
-        assert "result" in await up.live.subscribe("memo://b")
-        await up.live.unsubscribe("memo://b")
-        assert "result" in await up.live.set_log_level("debug")
-        live.clear()
-        await up.live.request(Call("ping"))
-        await until(lambda: server.count("resources/subscribe") == 3)
-        again = [
-            seen.message["params"] for seen in server.seen if seen.method == "resources/subscribe"
-        ]
-        assert again[-1] == {"uri": "memo://a"}
-        assert server.count("logging/setLevel") == 2
-        updated = ("notifications/resources/updated", {"uri": "memo://a"})
-        await until(lambda: up.said == [updated])
-
-
-async def test_a_wish_that_was_refused_is_not_repeated() -> None:
-    server = Scripted()
-
-    async def answer(seen: Seen) -> Any:
-        if seen.method == "resources/subscribe":
-            return {"error": {"code": -32602, "message": "no such resource"}}
-        return None
-
-    server.answer = answer
-    async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
-        await up.connected()
-        assert "error" in await up.live.subscribe("memo://a")
-        up.live.ended(up.live._session, ConnectionError())  # type: ignore[arg-type]
-        await until(lambda: server.count("initialize") == 2)
-        await up.connected()
-        assert "result" in await up.live.request(Call("ping"))
-        assert server.count("resources/subscribe") == 1
