@@ -14,9 +14,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     before, after, story = asyncio.run(churn(options.steps, options.seed))
-    print(
-        f"steps     {dict(story.done)}\nstatuses  {dict(story.statuses)}\nanswered  {story.answered}"
-    )
+    print(f"steps     {dict(story.done)}")
+    print(f"statuses  {dict(story.statuses)}")
+    print(f"answered  {story.answered}")
     print(f"before    {before}\nafter     {after}")
     found = complaints(before, after, options.steps)
     print("\n".join(found) or "nothing stayed behind")

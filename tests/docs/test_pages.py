@@ -48,10 +48,16 @@ def test_every_page_is_reached_from_the_index() -> None:
 
 
 def missing_files(text: str) -> list[str]:
-    """Files and folders of ours that are named in code and are not there."""
-    named = [code for code in inline(text) if OURS.fullmatch(code)]
+    """Files and folders of ours that are named in code and are not there. What the tests leave
+    behind is there only once they have run.
+    """
+    named = [code for code in inline(text) if OURS.fullmatch(code) and not made(code)]
     places = (ROOT, ROOT / "src" / "mcpproxy")
     return [each for each in named if not any((place / each).exists() for place in places)]
+
+
+def made(path: str) -> bool:
+    return path.startswith("test-results/")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
