@@ -110,10 +110,12 @@ unit: dev system peers ## Unit, contract and simulation tests
 	  -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 
-# Real servers, a real browser and real clocks: two of these at once would disturb each other.
+# Real servers, a real browser and real clocks: they wait more than they work, so that two go side
+# by side, but never two that count on a core of their own.
 .PHONY: e2e
 e2e: dev system peers ## End-to-end and crash tests: real servers, processes, a real browser
-	$(BIN)/pytest tests/e2e tests/crash --junit-xml=test-results/e2e.xml $(ARGS)
+	$(BIN)/pytest tests/crash tests/e2e -n 2 --dist=loadgroup \
+	  --junit-xml=test-results/e2e.xml $(ARGS)
 
 .PHONY: conformance
 conformance: dev peers judges ## The protocol's official suites and real servers, through mcpproxy
@@ -137,6 +139,10 @@ crash: dev ## kill -9 of the real daemon against the logins (KILLS=200 SEED=1)
 .PHONY: soak
 soak: dev ## Long soak (REFRESHES=100000): nothing may grow
 	$(BIN)/python -m tests.soak --refreshes $(or $(REFRESHES),100000)
+
+.PHONY: churn
+churn: dev ## Long churn of clients, configurations and upstreams (STEPS=100000 SEED=1): nothing may stay
+	$(BIN)/python -m tests.churn --steps $(or $(STEPS),100000) --seed $(or $(SEED),1)
 
 .PHONY: bench
 bench: dev ## Measure the cost of a proxied call
