@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mcpproxy.core.errors import ProtocolError, UpstreamError
+from mcpproxy.core.errors import McpproxyError, ProtocolError, UpstreamError
 from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.gateway.scrub import Scrubber
 from tests.gateway.calls import TIMEOUT
@@ -100,7 +100,7 @@ async def test_a_server_that_repeats_the_token_does_not_get_it_shown(status: int
         running(Upstream("up", url=url), tokens=tokens) as site,
     ):
         await until(lambda: site.gateway.connection("up").error is not None)
-        with pytest.raises(UpstreamError) as said:
+        with pytest.raises(McpproxyError) as said:
             await site.gateway.call_tool("up", "echo", b"{}", timeout=TIMEOUT)
         shown = [str(site.gateway.connection("up")), str(said.value), *site.heard.lines]
         assert not [text for text in shown if TOKEN[:8] in text]
