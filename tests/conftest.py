@@ -1,6 +1,11 @@
 """What every test shares: asynchronous tests run on asyncio, through anyio's plugin."""
 
+import signal
+
 import pytest
+
+# A shell's background job ignores SIGINT, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CRASH = "crash"
 """Tests that count on a core of their own: they never run two at a time."""
