@@ -38,6 +38,9 @@ class _Book(msgspec.Struct):
     ended: dict[str, int] = {}
 
 
+_EMPTY: Final = msgspec.json.encode(_Book()).decode()
+
+
 class SessionBook:
     """By the digests of session ids. `in_use` are the sessions of now."""
 
@@ -48,7 +51,6 @@ class SessionBook:
         self._book = _Book()
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._written = ""
 
     async def ready(self) -> None:
         """Once what the last run wrote has been read."""
@@ -88,13 +90,13 @@ class SessionBook:
         """Put down what is known now, beside what other runs of us have written meanwhile."""
         await self.ready()
         with contextlib.suppress(McpproxyError):
-            self._merge(await self._memory.get_setting(_NAME))
+            stored = await self._memory.get_setting(_NAME)
+            self._merge(stored)
             self._used(in_use)
             self._forget_old()
             text = msgspec.json.encode(self._book).decode()
-            if text != self._written:
+            if text != (stored or _EMPTY):
                 await self._memory.set_setting(_NAME, text)
-                self._written = text
 
     async def _read(self) -> None:
         with contextlib.suppress(McpproxyError):
