@@ -102,13 +102,14 @@ def test_a_dead_client_registration_is_told_apart_from_a_dead_grant() -> None:
     assert ended.verdict is Verdict.CLIENT_ENDED
 
 
-def test_a_client_that_is_renewed_late_is_tried_though_the_old_one_was_refused_meanwhile() -> None:
+def test_a_client_that_is_renewed_late_is_tried_though_its_renewal_was_given_up() -> None:
     grant = a_grant()
     for n in range(3):
         grant = fail(grant, n * 10, FailureKind.REFUSED, code="invalid_client")
     grant = evolve(grant, RepairBegan(NOW + 30 * SECOND))
-    grant = fail(grant, 40, FailureKind.REFUSED, code="invalid_client")
     later = NOW + 60 * SECOND
+    assert ending(grant, later) is None
+    grant = evolve(grant, RepairFailed())
     assert ending(grant, later) is not None
     renewed = replace(grant.client, client_id="client-2")
     grant = evolve(grant, ClientRenewed(renewed, grant.client))

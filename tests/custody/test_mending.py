@@ -41,11 +41,11 @@ class Workshop:
     endpoints: Endpoints | None = None
     renewals: list[Grant] = field(default_factory=list)
     lookups: list[Grant] = field(default_factory=list)
-    dies: bool = False
+    takes: float = 1
 
     async def renew_client(self, grant: Grant) -> ClientRegistration | None:
         self.renewals.append(grant)
-        await asyncio.sleep(1 if not self.dies else 3600)
+        await asyncio.sleep(self.takes)
         return self.client
 
     async def locate(self, grant: Grant) -> Endpoints | None:
@@ -107,7 +107,7 @@ async def test_a_client_that_is_refused_again_after_its_renewal_is_renewed_no_mo
 @virtually
 async def test_a_process_that_dies_while_it_renews_leaves_no_second_try() -> None:
     async with Bench() as bench:
-        dying = bench.repair = Workshop(dies=True)
+        dying = bench.repair = Workshop(takes=3600)
         bench.endpoint.replies = [FORGOTTEN]
         bench.store(age=0.9 * HOUR)
         first = await bench.start("p1")
@@ -119,9 +119,28 @@ async def test_a_process_that_dies_while_it_renews_leaves_no_second_try() -> Non
         bench.dead.add("p1")
         second = bench.repair = Workshop()
         await bench.start("p2")
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3000)
         assert second.renewals == []
-        assert len(bench.endpoint.presented) == 4
+        assert len(bench.endpoint.presented) == 3
+        assert len(bench.notices.of(LoginLost)) == 1
+
+
+@virtually
+async def test_a_holder_that_stands_still_while_it_renews_leaves_one_try_for_what_it_brings() -> (
+    None
+):
+    async with Bench() as bench:
+        workshop = Workshop(client=replace(a_client(), client_id="client-2"), takes=100)
+        bench.repair = workshop
+        bench.endpoint.replies = [FORGOTTEN]
+        bench.store(age=0.9 * HOUR)
+        await bench.start("p1")
+        await bench.start("p2")
+        await until(lambda: workshop.renewals, within=130)
+        await until(lambda: bench.notices.of(LoginLost), within=90)
+        await asyncio.sleep(3600)
+        assert bench.endpoint.clients == [*["client-1"] * 3, "client-2"]
+        assert len(workshop.renewals) == 1
 
 
 @virtually

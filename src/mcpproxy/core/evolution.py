@@ -28,6 +28,7 @@ from mcpproxy.core.events import (
 )
 from mcpproxy.core.lifecycle import CLIENT_ERRORS, offered_again_at
 from mcpproxy.core.model import (
+    IN_REPAIR,
     NO_HELP,
     ClientRegistration,
     FailureKind,
@@ -89,8 +90,7 @@ def evolve(grant: Grant, event: GrantEvent) -> Grant:
                 return grant
             return replace(grant, rejected=None, rejected_at=None, rejections=0)
         case RepairBegan(at):
-            count = grant.refusals.count if grant.refusals else 0
-            return _with_repair(replace(grant, repair_tried_at=at), count)
+            return _with_repair(replace(grant, repair_tried_at=at), IN_REPAIR)
         case RepairFailed():
             return _with_repair(grant, NO_HELP)
         case ClientRenewed(client, instead_of):
@@ -231,7 +231,9 @@ def _failed(grant: Grant, failure: RefreshFailure, at: datetime) -> Grant:
 def _with_repair(grant: Grant, repaired: int) -> Grant:
     """Noted beside the trouble itself: a clock that is set must not make it happen again."""
     refusals = grant.refusals
-    return replace(grant, refusals=refusals and replace(refusals, repaired=repaired))
+    if refusals is None or refusals.failure.code not in CLIENT_ERRORS:
+        return grant  # the endpoint is looked after, not the client
+    return replace(grant, refusals=replace(refusals, repaired=repaired))
 
 
 def _renewed(grant: Grant, client: ClientRegistration) -> Grant:

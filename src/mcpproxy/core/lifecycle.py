@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from mcpproxy.core.model import (
+    IN_REPAIR,
     Ending,
     FailureKind,
     FailureRun,
@@ -156,7 +157,7 @@ def repairs_client(grant: Grant) -> bool:
     refusals, ours = grant.refusals, grant.client.source is RegistrationSource.DYNAMIC
     if refusals is None or not ours or grant.grant_type is GrantType.CLIENT_CREDENTIALS:
         return False
-    untested = refusals.repaired in (0, refusals.count)
+    untested = refusals.repaired in (0, IN_REPAIR, refusals.count)
     return untested and refusals.failure.code in CLIENT_ERRORS
 
 

@@ -265,12 +265,14 @@ class FailureRun:
 
 
 NO_HELP: Final = -1
+IN_REPAIR: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
     """The provider's refusals of the present refresh token, and what it said. `repaired` is the
-    count at which the client was looked after, 0: it was not, NO_HELP: in vain.
+    count at which the client was renewed, 0: it was not, IN_REPAIR: that was begun, NO_HELP: in
+    vain.
     """
 
     count: int

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from mcpproxy.core.lifecycle import CLIENT_ERRORS, MAX_REFUSALS
-from mcpproxy.core.model import Grant, RegistrationSource
+from mcpproxy.core.model import IN_REPAIR, Grant, RegistrationSource
 
 GONE: Final = frozenset({404, 405, 410, 301, 302, 303, 307, 308})
 """What an endpoint that moved away leaves behind. A captive portal looks like it too, which is
@@ -26,6 +26,11 @@ class Repair(StrEnum):
 
     CLIENT = "client"
     ENDPOINT = "endpoint"
+
+
+def is_in_repair(grant: Grant) -> bool:
+    """Whether the client's renewal was begun and nothing was heard of it since."""
+    return grant.refusals is not None and grant.refusals.repaired == IN_REPAIR
 
 
 def repair_due(grant: Grant, now: datetime) -> Repair | None:

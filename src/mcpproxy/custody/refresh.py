@@ -18,6 +18,7 @@ from mcpproxy.core.events import (
     AttemptOrphaned,
     GrantEvent,
     RefreshFailed,
+    RepairFailed,
     SendingBegan,
     TokensIssued,
     VariantLearned,
@@ -33,7 +34,7 @@ from mcpproxy.core.provider_ports import (
     OtherVariant,
     ProviderRepair,
 )
-from mcpproxy.core.repair import repair_due
+from mcpproxy.core.repair import is_in_repair, repair_due
 from mcpproxy.custody.journal import RETRY_WRITE_CAP, Journal, Superseded
 from mcpproxy.custody.mending import mend
 
@@ -119,6 +120,10 @@ class Refresh:
                     continue
             if grant is None:
                 return Refreshed(None)
+            if is_in_repair(grant):
+                # Whoever began it is gone. If it lives and brings a client yet, that one is tried.
+                await self._tools.journal.try_append(grant, RepairFailed())
+                continue
             step = self._decide(grant)
             if not isinstance(step, RefreshNow):
                 return Refreshed(grant)
