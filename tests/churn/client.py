@@ -106,10 +106,17 @@ class Client:
             body = await reader.readexactly(int(headers["content-length"]))
         else:
             body = b""
-            while size := int(await reader.readline(), 16):
+            while size := int(await _line(reader), 16):
                 body += (await reader.readexactly(size + 2))[:-2]
             await reader.readexactly(2)
         return int(head[0].split()[1]), headers, body
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    line = await reader.readline()
+    if not line.endswith(b"\n"):
+        raise asyncio.IncompleteReadError(line, None)
+    return line
 
 
 def _modern(method: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

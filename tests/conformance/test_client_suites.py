@@ -14,11 +14,12 @@ pytestmark = pytest.mark.timeout(600)
 LEAST = {
     ("all", "2025-11-25", "0.1.16"): 200,
     ("all", "2025-11-25", "0.2.0-alpha.12"): 250,
-    ("all", "2026-07-28", "0.2.0-alpha.12"): 500,
+    ("all", "2026-07-28", "0.2.0-alpha.12"): 400,
     ("extensions", "", "0.2.0-alpha.12"): 75,
     ("backcompat", "", "0.2.0-alpha.12"): 20,
 }
-"""About how many checks there are: a suite that judges hardly anything has judged nothing."""
+"""So many checks at least, with room below what is usual, as some suites judge each request that
+they happen to see: a suite that judges hardly anything has judged nothing."""
 
 
 @pytest.mark.parametrize(
