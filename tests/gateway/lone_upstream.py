@@ -86,6 +86,7 @@ class Lone:
     live: LiveUpstream
     heard: Recorder
     said: list[tuple[str, Any]] = field(default_factory=list)
+    about: list[frozenset[str]] = field(default_factory=list)
     lists: int = 0
 
     def check(self, upstream: LiveUpstream, call: Call) -> None:
@@ -94,8 +95,11 @@ class Lone:
     def listed(self, upstream: LiveUpstream) -> None:
         self.lists += 1
 
-    def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
+    def notified(
+        self, upstream: LiveUpstream, method: str, message: Members, about: frozenset[str]
+    ) -> None:
         self.said.append((method, json.loads(bytes(message.get("params", b"{}")))))
+        self.about.append(about)
 
     @property
     def tools(self) -> set[str]:

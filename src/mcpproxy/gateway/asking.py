@@ -101,7 +101,7 @@ class Questions:
                 return jsonrpc.result(_NO_ROOTS)
             try:
                 with contextlib.ExitStack() as held:
-                    if not held.enter_context(self._share(_caller(flight))):
+                    if not held.enter_context(self._share(flight.caller)):
                         return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, _TOO_MANY)
                     for each in flights:
                         held.enter_context(each.standing_still())
@@ -133,12 +133,12 @@ class Questions:
         flight = self._flights.get(during)
         if flight is not None:
             return [flight]
-        flights = [flight for flight in self._flights if _is_somebodys(flight)]
+        flights = [flight for flight in self._flights if flight.is_somebodys]
         if not flights:
             return "no client has a call in flight"
         if any(flight.call.client is None for flight in flights):
             return "a call that no client made is in flight, and it does not say whose it is for"
-        if len({_caller(flight) for flight in flights}) > 1:
+        if len({flight.caller for flight in flights}) > 1:
             return "several callers have calls in flight, and it does not say whose it is for"
         return flights
 
@@ -177,13 +177,3 @@ def _is_able(flight: Flight, method: str, params: Raw | None) -> bool:
 def _is_of(flight: Flight, client: Client | None) -> bool:
     mine = flight.call.client
     return mine is not None and client is not None and mine.key == client.key
-
-
-def _is_somebodys(flight: Flight) -> bool:
-    """Whether anybody outside made this call: of our own requests no tool knows."""
-    return flight.call.client is not None or flight.call.method == "tools/call"
-
-
-def _caller(flight: Flight) -> str:
-    client = flight.call.client
-    return "" if client is None else client.caller or client.key

@@ -179,7 +179,7 @@ class Dispatch:
         the upstream. Raises Overloaded, and as LiveUpstream.request.
         """
         gate, begun = self._gates.of(live.name), self._clock.elapsed()
-        call = Call("tools/call", params, ask.sink, ask.client)
+        call = Call("tools/call", params, ask.sink, ask.client, ask.caller.name)
         limit = timeout or self._gates.timeout(live.name, tool)
         outcome, size = "overloaded", 0
         try:

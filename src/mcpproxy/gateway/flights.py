@@ -17,7 +17,7 @@ from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.levels import LOG
 from mcpproxy.gateway.limits import GatewayLimits
-from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.session import NOBODY, Call
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -38,6 +38,17 @@ class Flight:
     is_over: bool = False
     _asking: int = 0
     _left: float | None = None
+
+    @property
+    def is_somebodys(self) -> bool:
+        """Whether anybody outside made this call: of our own requests no tool knows."""
+        return self.call.client is not None or self.call.method == "tools/call"
+
+    @property
+    def caller(self) -> str:
+        """Whose call it is: a client whose caller is not known is alone with itself."""
+        client = self.call.client
+        return self.call.caller if client is None else client.caller or client.key
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -145,13 +156,24 @@ class Flights:
         flight.call.sink(message)
         return True
 
+    def about(self, method: str, during: int | None) -> frozenset[str]:
+        """The callers of whom one may be meant by a notification that no call took: what changed
+        is for all, but what a tool logs may be of what its caller gave it.
+        """
+        if method != LOG:
+            return NOBODY
+        flight = self.get(during)
+        meant = self if flight is None else (flight,)
+        return frozenset(each.caller for each in meant if each.is_somebodys)
+
     def _said(self, message: Members) -> bool:
         """A log message on a wire that does not say whose call it belongs to: whether it was
         given to a call. A client of the modern era hears of nothing outside of its calls.
         """
         heard = [flight.call for flight in self if flight.call.sink is not None]
         clients = {None if call.client is None else call.client.key for call in heard}
-        newest = heard[-1] if len(clients) == 1 else None
+        is_certain = len(clients) == 1 and len(self.about(LOG, None)) == 1
+        newest = heard[-1] if is_certain else None
         if newest is None or newest.client is None or newest.client.era is Era.LEGACY:
             return False
         if newest.sink is not None:

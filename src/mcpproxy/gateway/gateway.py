@@ -219,8 +219,8 @@ class Gateway:
         self._subscriptions.resume(server)
         self._levels.resume(server)
 
-    def notified(self, server: str, method: str, message: Members) -> None:
-        self._notifications.publish(server, method, message)
+    def notified(self, server: str, method: str, message: Members, about: frozenset[str]) -> None:
+        self._notifications.publish(server, method, message, about)
 
     def _may_reach(self, caller: Caller, server: str) -> bool:
         live = self._pool.find(server)

@@ -13,10 +13,9 @@ from mcpproxy.core.errors import UnknownTool
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ServersChanged
 from mcpproxy.core.ports import CallLoad, Publisher
-from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.catalog import Catalog
-from mcpproxy.gateway.hub import Hub, News
+from mcpproxy.gateway.hub import Hub, News, Subscriber
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.wire import jsonrpc
@@ -109,8 +108,9 @@ class Governor:
         if not changed:
             return
 
-        def is_there(caller: Caller) -> bool:
-            return caller.profile is not None and caller.profile.name in changed
+        def is_there(one: Subscriber) -> bool:
+            profile = one.caller.profile
+            return profile is not None and profile.name in changed
 
         keys = self._hub.where(is_there)
         for message in _CHANGED:

@@ -70,11 +70,9 @@ class Hub:
         """Call this with the key of everyone who stops listening; it returns at once."""
         self._farewells.append(farewell)
 
-    def where(self, holds: Callable[[Caller], bool]) -> frozenset[str]:
-        """The keys of those whose caller is such a one."""
-        return frozenset(
-            key for key, subscriber in self._subscribers.items() if holds(subscriber.caller)
-        )
+    def where(self, holds: Callable[[Subscriber], bool]) -> frozenset[str]:
+        """The keys of those of whom this holds."""
+        return frozenset(key for key, each in self._subscribers.items() if holds(each))
 
     def publish(self, *several: News) -> None:
         """Tell all whom it concerns; what several of them say in the same words only once."""

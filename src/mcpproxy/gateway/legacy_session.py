@@ -152,7 +152,8 @@ class LegacySession:
                 self._questions.withdrawn(message)
             return
         if not self._flights.took(method, message, during):
-            self._listener.notified(method, message)
+            about = self._flights.about(method, during)
+            self._listener.notified(method, message, about)
 
     # --- chores ---------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Observer(Protocol):
         """What it offers is different now."""
         ...
 
-    def notified(self, upstream: "LiveUpstream", method: str, message: Members) -> None:
-        """It said something that belongs to no call."""
+    def notified(
+        self, upstream: "LiveUpstream", method: str, message: Members, about: frozenset[str]
+    ) -> None:
+        """It said something that belongs to no call; `about` as a Listener hears it."""
         ...

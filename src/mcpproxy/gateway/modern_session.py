@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from asyncio import Timeout
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from msgspec import Raw
@@ -204,7 +205,7 @@ class ModernSession:
     async def _with_answers(self, call: Call, deadline: Timeout | None, wanted: Members) -> Members:
         async def retry(more: Members) -> Members:
             params = {**(call.params or {}), **more}
-            return await self._once(Call(call.method, params, call.sink, call.client), deadline)
+            return await self._once(replace(call, params=params), deadline)
 
         flight = Flight(call, None, deadline)
         return await answered_by(flight, wanted, retry, self._limits)
@@ -241,7 +242,8 @@ class ModernSession:
             with contextlib.suppress(ProtocolError):
                 self._flights.progressed(message)
         elif not self._flights.took(method, message, during):
-            self._listener.notified(method, message)
+            about = self._flights.about(method, during)
+            self._listener.notified(method, message, about)
 
     def streamed(self, during: int) -> None:
         """In this era no stream can be come back to."""

@@ -32,7 +32,9 @@ class Audience(Protocol):
         """It connected, changed or went; what it offers of these kinds is different now."""
         ...
 
-    def notified(self, server: str, method: str, message: Members) -> None: ...
+    def notified(
+        self, server: str, method: str, message: Members, about: frozenset[str]
+    ) -> None: ...
 
 
 class Pool:
@@ -174,8 +176,10 @@ class Pool:
             if server in (None, live.name) and live.agreed is not None:
                 self.listed(live)
 
-    def notified(self, upstream: LiveUpstream, method: str, message: Members) -> None:
-        self._audience.notified(upstream.name, method, message)
+    def notified(
+        self, upstream: LiveUpstream, method: str, message: Members, about: frozenset[str]
+    ) -> None:
+        self._audience.notified(upstream.name, method, message, about)
 
     def _offer(self, server: str, offer: Offer) -> None:
         self._audience.listed(server, self._stock.replace(server, offer))

@@ -6,7 +6,7 @@ Law: our ids and progress tokens go up, the caller's come back; nothing else of 
 from asyncio import Timeout
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Raw
 
@@ -21,20 +21,27 @@ Sink = Callable[[Members], None]
 class Call:
     """A request to an upstream, with the caller's params; `sink` hears what precedes the answer.
 
-    `client` is whom the upstream may ask back; None when the call is ours.
+    `client` is whom the upstream may ask back; None when the call is ours. `caller` is who proved
+    to be behind a tool call, also where no client is.
     """
 
     method: str
     params: Members | None = None
     sink: Sink | None = None
     client: Client | None = None
+    caller: str = ""
+
+
+NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class Listener(Protocol):
     """Who holds the session. Both return at once."""
 
-    def notified(self, method: str, message: Members) -> None:
-        """The upstream said something that belongs to no call."""
+    def notified(self, method: str, message: Members, about: frozenset[str] = NOBODY) -> None:
+        """The upstream said something that belongs to no call. `about` are the callers of whom one
+        may be meant; nobody: it is for all.
+        """
         ...
 
     def ended(self, session: "Session", failure: Exception) -> None:

@@ -45,7 +45,7 @@ from mcpproxy.gateway.means import Means, Observer
 from mcpproxy.gateway.offering import Offering, counted
 from mcpproxy.gateway.offers import Offer
 from mcpproxy.gateway.scrub import Scrubber
-from mcpproxy.gateway.session import Call, Session
+from mcpproxy.gateway.session import NOBODY, Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
 from mcpproxy.gateway.twin import Twin
@@ -321,7 +321,7 @@ class LiveUpstream:
 
     async def _tell_wishes(self, session: Session) -> None:
         for missed in await self._wishes.tell(session.request):
-            self._observer.notified(self, UPDATED, missed)
+            self._observer.notified(self, UPDATED, missed, NOBODY)
 
     def _failed(self, delay: timedelta) -> None:
         why, now = self._why, self._means.clock.now()
@@ -360,9 +360,9 @@ class LiveUpstream:
     def _retire(self, session: Session) -> None:
         self._spawn(session.retire(self._means.limits.call_timeout.total_seconds()))
 
-    def notified(self, method: str, message: Members) -> None:
+    def notified(self, method: str, message: Members, about: frozenset[str] = NOBODY) -> None:
         if not self._offering.heard(method):
-            self._observer.notified(self, method, message)
+            self._observer.notified(self, method, message, about)
 
     def _listable(self) -> Agreed | None:
         return self.agreed if self._session is not None else None
