@@ -1,4 +1,4 @@
-"""What mcpproxy is compared with: nginx, a bare ASGI proxy, and fastmcp's proxy.
+"""What mcpproxy is compared with: nginx, a relay of bytes, a bare ASGI proxy, and fastmcp's proxy.
 
 Law: none of them enters the product's environment; one that cannot be had here is left out, aloud.
 """
@@ -90,6 +90,11 @@ def upstream(directory: Path, tools: int) -> Served:
     """The server behind all of them; so many tools are at `/many`."""
     port = free_port()
     return _served("upstream", _module("upstream", str(port), str(tools)), directory, port)
+
+
+def relay(directory: Path, behind: Served) -> Served:
+    port = free_port()
+    return _served("relay", _module("relay", str(port), str(behind.port)), directory, port)
 
 
 def bare(directory: Path, behind: Served) -> Served:

@@ -1,7 +1,7 @@
 """The processes that calls are measured on, and the targets among them.
 
-One fast upstream; nginx, a bare ASGI proxy and fastmcp in front of it; and three daemons: a few
-servers, a hundred, and one with ten thousand tools.
+One fast upstream; nginx, a relay of bytes, a bare ASGI proxy and fastmcp in front of it; and three
+daemons: a few servers, a hundred, and one with ten thousand tools.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from bench.rivals import Served
 from bench.targets import Target, Wire
 from tests.e2e.daemon import Daemon, Server, connected
 
-DIRECT, NGINX, BARE, FASTMCP = "direct", "nginx between", "bare ASGI proxy", "fastmcp 4.1.2"
+DIRECT, NGINX, RELAY = "direct", "nginx between", "relay of bytes"
+BARE, FASTMCP = "bare ASGI proxy", "fastmcp 4.1.2"
 SERVERS = 100
 TOOLS = 10_000
 _ERA = {Wire.LEGACY: "legacy", Wire.MODERN: "modern"}
@@ -26,6 +27,7 @@ class Scene:
     """`few`, `hundred` and `many` are daemons; `nginx` and `fastmcp` may be missing."""
 
     upstream: Served
+    relay: Served
     bare: Served
     nginx: Served | None
     fastmcp: Served | None
@@ -39,6 +41,7 @@ class Scene:
         found = [Target(DIRECT, self.upstream.origin + path)]
         if self.nginx is not None:
             found.append(Target(NGINX, self.nginx.origin + path, pids=self.nginx.workers()))
+        found.append(Target(RELAY, self.relay.origin + path, pids=(self.relay.process.pid,)))
         found.append(Target(BARE, self.bare.origin + path, pids=(self.bare.process.pid,)))
         plain, oauth = f"{_PLAIN}-{_ERA[wire]}", f"{_OAUTH}-{_ERA[wire]}"
         found += [
@@ -83,11 +86,13 @@ def scene(directory: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         enter = stack.enter_context
         upstream = enter(rivals.upstream(directory, TOOLS))
+        relay = enter(rivals.relay(directory, upstream))
         bare = enter(rivals.bare(directory, upstream))
         nginx = rivals.nginx(directory, upstream)
         fastmcp = rivals.fastmcp(directory, f"{upstream.origin}/both/mcp")
         yield Scene(
             upstream,
+            relay,
             bare,
             nginx and enter(nginx),
             fastmcp and enter(fastmcp),
