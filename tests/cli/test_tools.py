@@ -97,7 +97,16 @@ def test_the_log_of_calls_is_listed_and_exported(
         for number, tool in ((1, "get"), (2, "set\x1b"))
     ]
     lines = program.run("activity", "list").out.splitlines()
-    assert lines[0].split() == ["TIME", "SERVER", "TOOL", "OUTCOME", "MS", "CLIENT", "REQUEST"]
+    assert lines[0].split() == [
+        "TIME",
+        "SERVER",
+        "METHOD",
+        "NAME",
+        "OUTCOME",
+        "MS",
+        "CLIENT",
+        "REQUEST",
+    ]
     assert ("set\\x1b" in lines[1], " get " in lines[2]) == (True, True)
     found = json.loads(program.run("activity", "list", "--server", "one", "-o", "json").out)
     assert [each["number"] for each in found] == [2, 1]
@@ -113,7 +122,7 @@ def test_without_a_daemon_the_log_is_read_and_left_as_it_is(program: Program) ->
     program.configure(WRITTEN)
     file = ActivityFile(program.data_dir / FILE)
     at = microseconds(NOW)
-    file.add([(at, "one", "get", "ok", 2000, "owner", "c 1", "r", 1, 2, None)])
+    file.add([(at, "one", "get", "ok", 2000, "owner", "c 1", "r", 1, 2, None, "tools/call")])
     file.close()
     before = (program.data_dir / FILE).read_bytes()
     ran = program.run("activity", "list", "--server", "one", "-o", "json")

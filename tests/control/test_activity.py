@@ -12,10 +12,10 @@ import pytest
 from mcpproxy.core.activity import CallFilter
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.model import Secret
-from mcpproxy.core.notices import ServersChanged, ToolCalled
+from mcpproxy.core.notices import ItemAsked, ServersChanged, ToolCalled
 from mcpproxy.observability import activity
 from mcpproxy.observability.activity import ActivityLog, Retention
-from mcpproxy.observability.activity_file import FILE, ActivityFile
+from mcpproxy.observability.activity_file import FILE, ActivityFile, microseconds
 from mcpproxy.observability.redaction import REDACTED, Redactor
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,59 @@ async def test_calls_are_found_by_everything_that_is_known_of_them(
         assert await tools(log, wanted) == expected, wanted
     assert await tools(log, limit=1) == ["c"]
     assert [each.tool for each in await log.calls_after(EVERYTHING, 1, 10)] == ["b", "c"]
+
+
+def read(uri: str) -> ItemAsked:
+    return ItemAsked("github", uri, "ok", timedelta(milliseconds=3), "resources/read")
+
+
+async def test_what_is_no_tool_is_logged_by_its_method_without_known_secrets(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    redactor = Redactor()
+    redactor.learn(Secret("canary-0123456789abcdef"))
+    log = ActivityLog(ActivityFile(tmp_path / FILE), clock, redactor)
+    log.hear(called())
+    log.hear(read("file:///canary-0123456789abcdef/notes"))
+    asked, tool = await log.calls(EVERYTHING, 10)
+    assert (asked.method, asked.tool) == ("resources/read", f"file:///{REDACTED}/notes")
+    assert (tool.method, tool.tool) == ("tools/call", "get")
+    assert await tools(log, CallFilter(method="tools/call")) == ["get"]
+    await log.close()
+
+
+OLD = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, server TEXT NOT NULL,
+    tool TEXT NOT NULL, outcome TEXT NOT NULL, duration_us INTEGER NOT NULL, caller TEXT NOT NULL,
+    client TEXT NOT NULL, request_id TEXT NOT NULL, bytes_in INTEGER NOT NULL,
+    bytes_out INTEGER NOT NULL, arguments TEXT
+) STRICT;
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_log_of_before_there_were_methods_is_read_and_gone_on_with(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with sqlite3.connect(tmp_path / FILE) as older:
+        older.executescript(OLD)
+        values = (microseconds(NOON), "github", "old", "ok", 5, "owner", "c", "r", 1, 2, "{}")
+        older.execute("INSERT INTO calls VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    older.close()
+    before = (tmp_path / FILE).read_bytes()
+    (looked,) = ActivityFile(tmp_path / FILE).look(CallFilter(method="tools/call"), 10)
+    assert (looked.tool, looked.method, looked.arguments) == ("old", "tools/call", "{}")
+    assert (tmp_path / FILE).read_bytes() == before  # a look changes nothing
+    for _ in range(2):  # the second time it is not led on again
+        log = log_in(tmp_path, clock)
+        log.hear(read("a://b"))
+        await log.calls(EVERYTHING, 10)
+        await log.close()
+    log = log_in(tmp_path, clock)
+    found = [(each.tool, each.method) for each in await log.calls(EVERYTHING, 10)]
+    await log.close()
+    assert found == [("a://b", "resources/read")] * 2 + [("old", "tools/call")]
 
 
 async def test_arguments_are_kept_only_where_they_come_and_never_with_a_secret(

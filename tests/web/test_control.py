@@ -12,7 +12,7 @@ from mcpproxy.core.approvals import Held, HeldTool, Standing
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.control import Control, Profile
 from mcpproxy.core.model import Upstream
-from mcpproxy.core.notices import ToolCalled
+from mcpproxy.core.notices import ItemAsked, ToolCalled
 from tests.web.daemon import Daemon
 from tests.web.stubs import NOW, World
 
@@ -202,7 +202,11 @@ def test_calls_are_watched_as_they_happen_until_the_daemon_stops(
         daemon.call(lambda told=told: daemon.parts.bus.publish(told))  # type: ignore[misc]
     happened = json.loads(answer.readline())
     assert (happened["server"], happened["request_id"]) == ("github-mcp", "r-9")
-    assert happened["arguments"] is None
+    assert (happened["arguments"], happened["method"]) == (None, "tools/call")
+    asked = ItemAsked("github-mcp", "file:///x", "ok", took, "resources/read")
+    daemon.call(lambda: daemon.parts.bus.publish(asked))
+    happened = json.loads(answer.readline())
+    assert (happened["tool"], happened["method"]) == ("file:///x", "resources/read")
     daemon.stop()
     assert answer.read() == b""
     connection.close()

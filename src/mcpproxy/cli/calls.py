@@ -12,11 +12,12 @@ from mcpproxy.core.text import escape_unsafe
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 OUTCOMES = ("ok", "error", "unavailable", "overloaded", "denied")
-HEAD = ("TIME", "SERVER", "TOOL", "OUTCOME", "MS", "CLIENT", "REQUEST")
+HEAD = ("TIME", "SERVER", "METHOD", "NAME", "OUTCOME", "MS", "CLIENT", "REQUEST")
 
 _FILTERS = (
     click.option("--server", metavar="NAME", shell_complete=servers, help="Only of this server."),
-    click.option("--tool", metavar="NAME", help="Only of this tool."),
+    click.option("--tool", metavar="NAME", help="Only of this tool, prompt or resource."),
+    click.option("--method", metavar="METHOD", help="Only of this method, such as tools/call."),
     click.option("--outcome", type=click.Choice(OUTCOMES), help="Only those that ended so."),
     click.option("--client", metavar="NAME", help="Only of this program."),
     click.option("--caller", metavar="NAME", help="Only of whoever has this key."),
@@ -44,6 +45,7 @@ def row(call: dict[str, Any]) -> tuple[str, ...]:
     return (
         call["at"],
         call["server"],
+        call["method"],
         call["tool"],
         call["outcome"],
         f"{call['duration_ms']:g}",
@@ -54,5 +56,6 @@ def row(call: dict[str, Any]) -> tuple[str, ...]:
 
 def line(call: dict[str, Any]) -> str:
     """A row of no table: columns that line up often enough."""
-    at, server, tool, outcome, ms, client, request_id = map(escape_unsafe, row(call))
-    return f"{at} {server}:{tool:<24} {outcome:<11} {ms:>9} ms  {client} {request_id}".rstrip()
+    at, server, method, tool, outcome, ms, client, request_id = map(escape_unsafe, row(call))
+    what = f"{method} {server}:{tool}"
+    return f"{at} {what:<40} {outcome:<11} {ms:>9} ms  {client} {request_id}".rstrip()

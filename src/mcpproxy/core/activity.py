@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+TOOLS_CALL: Final = "tools/call"
+"""What a call is unless it says something else."""
+
 MAX_PAGE: Final = 1000
 """Calls in one answer; more are had by asking for those before the last of them."""
 
@@ -17,7 +20,9 @@ MAX_ARGUMENTS: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """Who called what, when, how long it took and what came of it. `number` grows with time."""
+    """Who called what, when, how long it took and what came of it. `number` grows with time.
+    Where `method` is not tools/call, `tool` is the name or URI of the prompt or resource.
+    """
 
     number: int
     at: datetime
@@ -31,6 +36,7 @@ class CallRecord:
     bytes_in: int
     bytes_out: int
     arguments: str | None = None
+    method: str = TOOLS_CALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +52,4 @@ class CallFilter:
     since: datetime | None = None
     until: datetime | None = None
     before: int | None = None
+    method: str | None = None

@@ -150,6 +150,37 @@ class ToolCalled:
     bytes_in: int = 0
     bytes_out: int = 0
     arguments: bytes | None = field(default=None, repr=False)
+    method: ClassVar[str] = "tools/call"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAsked:
+    """A server was asked for something that is no tool: `method` is resources/read, prompts/get,
+    completion/complete or one of the server's own. `item` is the server's own name or URI of what
+    was asked for, without what follows a `?` or `#`. All else is as in tools.called.
+    """
+
+    NAME: ClassVar[str] = "items.asked"
+    server: str
+    item: str
+    outcome: str
+    duration: timedelta
+    method: str
+    caller: str = ""
+    client: str = ""
+    request_id: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    arguments: bytes | None = field(default=None, repr=False)
+
+    @property
+    def tool(self) -> str:
+        """What a tool's name is of a call."""
+        return self.item
+
+
+Called = ToolCalled | ItemAsked
+"""What the log of activity keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +233,7 @@ Notice = (
     | LoginLost
     | LedgerWritten
     | ToolCalled
+    | ItemAsked
     | ToolsRetrieved
     | Woke
     | ConfigReloaded

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 from mcpproxy.core.activity import MAX_ARGUMENTS, CallFilter, CallRecord
 from mcpproxy.core.errors import StoreUnavailable
-from mcpproxy.core.notices import Notice, ToolCalled
+from mcpproxy.core.notices import Called, ItemAsked, Notice
 from mcpproxy.core.ports import Clock
 from mcpproxy.observability.activity_file import ActivityFile, Row, microseconds
 from mcpproxy.observability.redaction import Redactor
@@ -63,7 +63,7 @@ class ActivityLog:
         self._file = file
         self._clock = clock
         self._redactor = redactor
-        self._waiting: deque[tuple[datetime, ToolCalled]] = deque(maxlen=QUEUE)
+        self._waiting: deque[tuple[datetime, Called]] = deque(maxlen=QUEUE)
         self._called = asyncio.Event()
         self._closing = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -74,7 +74,7 @@ class ActivityLog:
         self._troubled = False
 
     def hear(self, notice: Notice) -> None:
-        if not isinstance(notice, ToolCalled) or self.retention is None:
+        if not isinstance(notice, Called) or self.retention is None:
             return
         if len(self._waiting) == QUEUE:
             self._lost += 1
@@ -144,15 +144,18 @@ class ActivityLog:
                     self._waiting.popleft()
         await self._prune()
 
-    def _add(self, batch: Sequence[tuple[datetime, ToolCalled]]) -> None:
+    def _add(self, batch: Sequence[tuple[datetime, Called]]) -> None:
         self._file.add([self._row(at, notice) for at, notice in batch])
 
-    def _row(self, at: datetime, notice: ToolCalled) -> Row:
+    def _row(self, at: datetime, notice: Called) -> Row:
         arguments = notice.arguments
+        # Names are what a server gave; a URI may have anything in it.
+        is_item = isinstance(notice, ItemAsked)
+        what = self._redactor.text(notice.tool) if is_item else notice.tool
         return (
             microseconds(at),
             notice.server,
-            notice.tool,
+            what,
             notice.outcome,
             notice.duration // _MICROSECOND,
             notice.caller,
@@ -161,6 +164,7 @@ class ActivityLog:
             notice.bytes_in,
             notice.bytes_out,
             None if arguments is None else self._fit(arguments, notice.bytes_in),
+            notice.method,
         )
 
     def _fit(self, arguments: bytes, size: int) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import pathname2url
 
-from mcpproxy.core.activity import CallFilter, CallRecord
+from mcpproxy.core.activity import TOOLS_CALL, CallFilter, CallRecord
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.observability.files import make_private_directory
 
 FILE: Final = "activity.db"
-VERSION: Final = 1
+VERSION: Final = 2
 _BUSY_S: Final = 2.0
 _SCHEMA: Final = """
 CREATE TABLE calls (
@@ -28,10 +28,17 @@ CREATE TABLE calls (
     bytes_out INTEGER NOT NULL, arguments TEXT
 ) STRICT;
 """
-_COLUMNS: Final = (
+# Of a call that was written before there was anything else: it was a tool's.
+_METHOD: Final = f"ALTER TABLE calls ADD COLUMN method TEXT NOT NULL DEFAULT '{TOOLS_CALL}';"
+_STEPS: Final = (_SCHEMA, _METHOD)
+"""By the version that they lead on from."""
+
+_FIRST_COLUMNS: Final = (
     "at_us, server, tool, outcome, duration_us, caller, client, request_id, bytes_in, bytes_out, "
     "arguments"
 )
+_COLUMNS: Final = f"{_FIRST_COLUMNS}, method"
+_PLACES: Final = ", ".join("?" * len(_COLUMNS.split()))
 Row = tuple[str | int | None, ...]
 """A call in the order of its columns."""
 
@@ -49,7 +56,7 @@ class ActivityFile:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append calls; their numbers are given here."""
-        insert = f"INSERT INTO calls ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        insert = f"INSERT INTO calls ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608
         with self._used() as db, db:
             db.executemany(insert, rows)
 
@@ -138,7 +145,8 @@ class ActivityFile:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             if version < VERSION:
-                connection.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
+                steps = "".join(_STEPS[version:])
+                connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
         except BaseException:
             connection.close()
             raise
@@ -156,14 +164,17 @@ def _selected(
     db: sqlite3.Connection, wanted: CallFilter, order: str, limit: int, after: int = 0
 ) -> list[CallRecord]:
     terms, values = _terms(wanted)
-    query = f"SELECT number, {_COLUMNS} FROM calls WHERE number > ?{terms} {order} LIMIT ?"  # noqa: S608
+    source = "calls"
+    if _number(db, "PRAGMA user_version") < VERSION:  # it is only looked at
+        source = f"(SELECT *, '{TOOLS_CALL}' AS method FROM calls)"  # noqa: S608
+    query = f"SELECT number, {_COLUMNS} FROM {source} WHERE number > ?{terms} {order} LIMIT ?"  # noqa: S608
     return [_record(row) for row in db.execute(query, (after, *values, limit))]
 
 
 def _terms(wanted: CallFilter) -> tuple[str, list[str | int]]:
     terms: list[str] = []
     values: list[str | int] = []
-    for column in ("server", "tool", "outcome", "caller", "request_id"):
+    for column in ("server", "tool", "outcome", "caller", "request_id", "method"):
         value = getattr(wanted, column)
         if value is not None:
             terms.append(f" AND {column} = ?")

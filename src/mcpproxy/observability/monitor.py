@@ -15,7 +15,7 @@ from mcpproxy.core.causes import Action
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UnknownServer
 from mcpproxy.core.health import Health, Seeding, Snapshot, assess, changes_at
-from mcpproxy.core.notices import Notice, ServersChanged, ToolCalled
+from mcpproxy.core.notices import Called, Notice, ServersChanged
 from mcpproxy.core.policy import DEFAULT_POLICY, RefreshPolicy
 from mcpproxy.core.ports import (
     Clock,
@@ -134,7 +134,7 @@ class Monitor:
 
     def hear(self, notice: Notice) -> None:
         """Something happened: look at once instead of within the second."""
-        if isinstance(notice, ServersChanged | ToolCalled):
+        if isinstance(notice, ServersChanged | Called):
             return
         server: str | None = getattr(notice, "server", None)
         if server is not None:

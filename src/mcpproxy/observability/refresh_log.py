@@ -14,6 +14,7 @@ from mcpproxy.core.health import rfc3339
 from mcpproxy.core.ledger import LedgerLine, Outcome
 from mcpproxy.core.model import RefreshFailure
 from mcpproxy.core.notices import (
+    Called,
     ConfigReloaded,
     LedgerWritten,
     LoggedOut,
@@ -51,7 +52,7 @@ class RefreshLog:
         self._system = structlog.stdlib.get_logger("mcpproxy.system")
 
     def hear(self, notice: Notice) -> None:
-        if isinstance(notice, ToolCalled):
+        if isinstance(notice, Called):
             self._called(notice)  # by far the most frequent, and seldom written
             return
         match notice:
@@ -84,11 +85,12 @@ class RefreshLog:
             case _:
                 assert_never(notice)
 
-    def _called(self, notice: ToolCalled) -> None:
+    def _called(self, notice: Called) -> None:
         if _SYSTEM.isEnabledFor(logging.DEBUG):
             self._system.debug(
-                "Tool called",
+                "Tool called" if isinstance(notice, ToolCalled) else "Item asked for",
                 server=notice.server,
+                method=notice.method,
                 tool=notice.tool,
                 outcome=notice.outcome,
                 duration=_seconds(notice.duration),

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from mcpproxy.core.activity import MAX_PAGE, CallFilter, CallRecord
 from mcpproxy.core.errors import UsageError
-from mcpproxy.core.notices import ToolCalled
+from mcpproxy.core.notices import Called
 from mcpproxy.observability.bus import Event
 from mcpproxy.web.events import HEARTBEAT
 from mcpproxy.web.items import Time
@@ -25,7 +25,9 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CallItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `number` is for asking for those before it; None while it is not written yet."""
+    """One call. `number` is for asking for those before it; None while it is not written yet.
+    `method` says what was asked of the server; where it is no tool, `tool` is the name or URI.
+    """
 
     number: int | None
     at: Time
@@ -39,6 +41,7 @@ class CallItem(msgspec.Struct, frozen=True, kw_only=True):
     bytes_in: int
     bytes_out: int
     arguments: str | None
+    method: str
 
 
 class Activity(msgspec.Struct, frozen=True):
@@ -58,6 +61,7 @@ class FilterQuery(msgspec.Struct, frozen=True, kw_only=True):
     request_id: _Text | None = None
     since: _Text | None = None
     until: _Text | None = None
+    method: _Text | None = None
 
 
 class ListQuery(FilterQuery, frozen=True, kw_only=True):
@@ -92,7 +96,7 @@ async def _followed(
             event = await subscription.next(HEARTBEAT)
             if event is None and subscription.closed:
                 return
-            if isinstance(event, Event) and isinstance(event.notice, ToolCalled):
+            if isinstance(event, Event) and isinstance(event.notice, Called):
                 made = _happened(event.at, event.notice)
                 if matches(wanted, made):
                     yield _line(made)
@@ -155,6 +159,7 @@ def call_item(record: CallRecord) -> CallItem:
         bytes_in=record.bytes_in,
         bytes_out=record.bytes_out,
         arguments=record.arguments,
+        method=record.method,
     )
 
 
@@ -162,7 +167,7 @@ def matches(wanted: CallFilter, call: CallItem) -> bool:
     """Whether a call that happens now is one of those that are watched."""
     same = all(
         getattr(wanted, name) in (None, getattr(call, name))
-        for name in ("server", "tool", "outcome", "caller", "request_id")
+        for name in ("server", "tool", "outcome", "caller", "request_id", "method")
     )
     client = wanted.client
     return same and (
@@ -170,7 +175,7 @@ def matches(wanted: CallFilter, call: CallItem) -> bool:
     )
 
 
-def _happened(at: datetime, notice: ToolCalled) -> CallItem:
+def _happened(at: datetime, notice: Called) -> CallItem:
     return CallItem(
         number=None,
         at=_time(at),
@@ -184,6 +189,7 @@ def _happened(at: datetime, notice: ToolCalled) -> CallItem:
         bytes_in=notice.bytes_in,
         bytes_out=notice.bytes_out,
         arguments=None,
+        method=notice.method,
     )
 
 
@@ -199,6 +205,7 @@ def call_filter(query: FilterQuery, before: int | None = None) -> CallFilter:
         since=_moment("since", query.since),
         until=_moment("until", query.until),
         before=before,
+        method=query.method,
     )
 
 
