@@ -16,6 +16,7 @@ from mcpproxy.core.model import RefreshFailure
 from mcpproxy.core.notices import (
     Called,
     ConfigReloaded,
+    ItemAsked,
     LedgerWritten,
     LoggedOut,
     LoginBegan,
@@ -86,15 +87,18 @@ class RefreshLog:
                 assert_never(notice)
 
     def _called(self, notice: Called) -> None:
-        if _SYSTEM.isEnabledFor(logging.DEBUG):
-            self._system.debug(
-                "Tool called" if isinstance(notice, ToolCalled) else "Item asked for",
-                server=notice.server,
-                method=notice.method,
-                tool=notice.tool,
-                outcome=notice.outcome,
-                duration=_seconds(notice.duration),
-            )
+        if not _SYSTEM.isEnabledFor(logging.DEBUG):
+            return
+        log = self._system.bind(
+            server=notice.server, outcome=notice.outcome, duration=_seconds(notice.duration)
+        )
+        match notice:
+            case ToolCalled(tool=tool):
+                log.debug("Tool called", tool=tool)
+            case ItemAsked(method=method):
+                log.debug("Item asked for", method=method)
+            case _:
+                assert_never(notice)
 
     def _refresh(
         self,
