@@ -141,9 +141,12 @@ class Gates:
         """Whether what is told of a call has its arguments in it."""
         return self._control.arguments is Arguments.KEPT
 
-    def timeout(self, server: str, tool: str) -> timedelta | None:
-        """How long this call may take, where that was said."""
-        return self._control.of(server).timeout(tool)
+    def timeout(self, server: str, tool: str | None = None) -> timedelta | None:
+        """How long a call of this tool, or a request for something else, may take, where that was
+        said.
+        """
+        control = self._control.of(server)
+        return control.call_timeout if tool is None else control.timeout(tool)
 
     def apply(self, control: Control, known: Callable[[str], bool]) -> None:
         """Other bounds from now on; what nobody can call any more is forgotten once it is idle."""
