@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,17 +28,30 @@ class Approved:
         self._check()
         self.rows.update({(each.server, each.tool): each for each in approvals})
 
-    async def forget_approvals(self, server: str) -> None:
-        self.rows = {key: row for key, row in self.rows.items() if key[0] != server}
+    async def note_seen(self, server: str, tools: Sequence[str], at: datetime) -> None:
+        self._check()
+        for key in ((server, tool) for tool in tools):
+            if key in self.rows:
+                self.rows[key] = replace(self.rows[key], seen_at=at)
+
+    async def forget_approvals(self, server: str, tools: Sequence[str]) -> None:
+        self._check()
+        for tool in tools:
+            self.rows.pop((server, tool), None)
 
     def _check(self) -> None:
         if self.broken:
             raise StoreUnavailable("the disk is gone")
 
 
+@dataclass
 class StandingClock:
+    """It stands until a test moves it."""
+
+    at: datetime = NOON
+
     def now(self) -> datetime:
-        return NOON
+        return self.at
 
     def elapsed(self) -> timedelta:
         return timedelta(0)

@@ -1,6 +1,7 @@
 """Which tools there are: switched on, and in a definition that nobody has to look at first."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -22,11 +23,13 @@ CHANGED, ALL, OFF = (
 )
 
 
-async def started(store: Approved, control: Control = CHANGED) -> Admission:
+async def started(
+    store: Approved, control: Control = CHANGED, clock: StandingClock | None = None
+) -> Admission:
     """A daemon that has read what was approved; what it trusts is durable at once."""
     approvals = Approvals(store)
     await approvals.start(lambda: None)
-    return Admission(approvals, StandingClock(), control)
+    return Admission(approvals, clock or StandingClock(), control)
 
 
 async def restarted(store: Approved, known: int, control: Control = CHANGED) -> Admission:
@@ -139,6 +142,105 @@ async def test_no_number_of_new_names_makes_a_known_definition_forgotten() -> No
     assert admission.standing("github", "a") is Standing.HELD_CHANGED
     assert (await restarted(store, known=3)).admitted("github", changed) == ()
     assert names(admission.admitted("jira", (tool("a"),))) == ["a"]
+
+
+def kept(store: Approved) -> set[str]:
+    return {tool for _, tool in store.rows}
+
+
+def listed_daily(
+    admission: Admission, clock: StandingClock, days: int, *offered: Tool
+) -> tuple[Tool, ...]:
+    """What is admitted of this list on the last of so many days."""
+    for _ in range(days - 1):
+        clock.at += timedelta(days=1)
+        admission.admitted("github", offered)
+    clock.at += timedelta(days=1)
+    return admission.admitted("github", offered)
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_names_that_were_long_not_offered_make_room_for_new_ones() -> None:
+    store, clock = Approved(), StandingClock()
+    admission = await started(store, clock=clock)
+    stays, today = tool("stays"), [tool(f"report-{at}") for at in range(4)]
+    admission.admitted("github", (stays, *today[:2]))
+    await until(lambda: len(store.rows) == 3)
+    assert names(listed_daily(admission, clock, 29, stays, today[2])) == ["stays"]
+    assert names(listed_daily(admission, clock, 1, stays, today[2])) == ["stays", "report-2"]
+    await until(lambda: kept(store) == {"stays", "report-1", "report-2"})
+    await until(lambda: store.rows["github", "stays"].seen_at is not None)
+    later = await started(store, clock=clock)
+    assert names(later.admitted("github", (today[3],))) == ["report-3"]
+    assert later.admitted("github", (tool("stays", "now other"),)) == ()
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_what_a_person_approved_of_is_not_forgotten_however_long_ago() -> None:
+    store, clock = Approved(), StandingClock()
+    admission = await started(store, clock=clock)
+    admission.admitted("github", (tool("a", "reads"), tool("b")))
+    admission.admitted("github", (tool("a", "sends"), tool("b")))
+    (held,) = await admission.held()
+    await admission.approve("github", [("a", held.digest)])
+    listed_daily(admission, clock, 1, tool("c"))
+    assert names(listed_daily(admission, clock, 40, tool("x"))) == ["x"]
+    await until(lambda: kept(store) == {"a", "c", "x"})
+    assert admission.admitted("github", (tool("a", "sends more"),)) == ()
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_what_a_person_switched_off_by_name_is_not_forgotten_however_long_ago() -> None:
+    store, clock = Approved(), StandingClock()
+    control = Control(others=ServerControl(disabled_tools=("off",)))
+    admission = await started(store, control, clock)
+    admission.admitted("github", (tool("off", "reads"), tool("b")))
+    listed_daily(admission, clock, 1, tool("c"))
+    assert names(listed_daily(admission, clock, 40, tool("x"))) == ["x"]
+    await until(lambda: kept(store) == {"off", "c", "x"})
+    admission.control = CHANGED
+    assert admission.admitted("github", (tool("off", "sends"),)) == ()
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_where_nobody_looks_what_a_person_approved_of_stays_theirs() -> None:
+    store, clock = Approved(), StandingClock()
+    admission = await started(store, ALL, clock)
+    admission.admitted("github", (tool("a"),))
+    (held,) = await admission.held()
+    await admission.approve("github", [("a", held.digest)])
+    admission.control = OFF
+    admission.admitted("github", (tool("a", "another"),))
+    listed_daily(admission, clock, 1, *JUNK[:2])
+    listed_daily(admission, clock, 40, *JUNK[2:])
+    await until(lambda: kept(store) == {"a", "junk0", "junk2"})
+
+
+@pytest.mark.usefixtures("room_for_three")
+@pytest.mark.parametrize("away", [timedelta(days=60), timedelta(days=3650)])
+async def test_no_absence_of_the_server_and_no_jump_of_the_clock_makes_it_forgotten(
+    away: timedelta,
+) -> None:
+    store, clock = Approved(), StandingClock()
+    admission = await started(store, clock=clock)
+    admission.admitted("github", (tool("a", "reads"), tool("b")))
+    clock.at += away
+    assert names(admission.admitted("github", JUNK)) == ["junk0"]
+    changed = (tool("a", "sends"),)
+    assert admission.admitted("github", changed) == ()
+    clock.at -= away
+    assert names(admission.admitted("github", JUNK)) == ["junk0"]
+    assert admission.admitted("github", changed) == ()
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_a_tool_is_not_forgotten_for_new_names_in_the_list_that_it_is_on_itself() -> None:
+    store, clock = Approved(), StandingClock()
+    admission = await started(store, clock=clock)
+    admission.admitted("github", (tool("a", "reads"), tool("b"), tool("c")))
+    listed_daily(admission, clock, 40, tool("c"))
+    assert names(admission.admitted("github", (*JUNK, tool("a", "sends")))) == ["junk0"]
+    assert admission.standing("github", "a") is Standing.HELD_CHANGED
 
 
 @pytest.mark.usefixtures("room_for_three")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mcpproxy.core.approvals import Approval
+from mcpproxy.core.approvals import Approval, Trust
 from mcpproxy.storage import bounds, memory, sqlite_approvals
 from tests.storage.samples import NOON
-from tests.storage.vaults import sql
+from tests.storage.vaults import open_here, sql
 from tests.storage.worlds import World, sqlite_world
 
 pytestmark = pytest.mark.anyio
@@ -36,12 +36,22 @@ async def test_a_later_approval_takes_the_place_of_the_one_before(world: World) 
     assert await approvals.load_approvals() == [later]
 
 
-async def test_forgetting_one_server_leaves_the_others(world: World) -> None:
+async def test_forgetting_a_tool_of_a_server_leaves_all_others(world: World) -> None:
     approvals = (await world.vault()).approvals
-    other = replace(ONE, server="jira")
-    await approvals.save_approvals([ONE, other])
-    await approvals.forget_approvals("github")
-    assert await approvals.load_approvals() == [other]
+    others = [replace(ONE, tool="another"), replace(ONE, server="jira")]
+    await approvals.save_approvals([ONE, *others])
+    await approvals.forget_approvals("github", [ONE.tool, "never there"])
+    assert await approvals.load_approvals() == others
+
+
+async def test_who_let_it_pass_and_when_it_was_seen_last_are_kept(world: World) -> None:
+    approvals = (await world.vault()).approvals
+    first = replace(ONE, trust=Trust.FIRST_SIGHT, seen_at=NOON)
+    other = replace(first, tool="other")
+    await approvals.save_approvals([first, other])
+    later = NOON + timedelta(days=7)
+    await approvals.note_seen("github", [ONE.tool, "never there"], later)
+    assert await approvals.load_approvals() == [replace(first, seen_at=later), other]
 
 
 async def test_what_is_known_of_a_server_is_not_pushed_out_by_new_names(
@@ -70,6 +80,18 @@ async def test_a_spoiled_row_costs_its_own_approval_and_no_other(tmp_path: Path)
     known = [replace(ONE, tool="b", definition=b""), ONE]
     assert await approvals.load_approvals() == known
     await world.close()
+
+
+async def test_what_an_older_program_wrote_counts_as_a_persons(tmp_path: Path) -> None:
+    vault = await open_here(tmp_path)
+    await vault.approvals.save_approvals([replace(ONE, trust=Trust.FIRST_SIGHT, seen_at=NOON)])
+    await vault.store.close()
+    for column in ("trust", "seen_at"):
+        sql(tmp_path, f"ALTER TABLE approvals DROP COLUMN {column}")
+    sql(tmp_path, "PRAGMA user_version = 3")
+    vault = await open_here(tmp_path)
+    assert await vault.approvals.load_approvals() == [ONE]
+    await vault.store.close()
 
 
 async def test_of_long_texts_the_oldest_go_and_the_digests_stay(

@@ -8,11 +8,19 @@ from datetime import datetime
 from enum import StrEnum
 
 
+class Trust(StrEnum):
+    """Who let a definition pass first."""
+
+    PERSON = "person"
+    FIRST_SIGHT = "first_sight"
+
+
 @dataclass(frozen=True, slots=True)
 class Approval:
     """`digest` is of the canonical definition, `wire_digest` of the bytes it last came in.
 
     `definition` is the canonical text, so that a change can be shown; empty when it was too long.
+    `seen_at` is when its server last listed it, within a week; None: when it was approved.
     """
 
     server: str
@@ -21,6 +29,8 @@ class Approval:
     wire_digest: str
     definition: bytes
     approved_at: datetime
+    trust: Trust = Trust.PERSON
+    seen_at: datetime | None = None
 
 
 class Held(StrEnum):

@@ -128,7 +128,10 @@ class ApprovalStore(Protocol):
         names beyond are not, and fewer texts where they are long.
         """
 
-    async def forget_approvals(self, server: str) -> None: ...
+    async def note_seen(self, server: str, tools: Sequence[str], at: datetime) -> None:
+        """The server lists these now; names that are not kept are passed over."""
+
+    async def forget_approvals(self, server: str, tools: Sequence[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mcpproxy.core.approvals import Approval, Held, HeldTool, Standing
+from mcpproxy.core.approvals import Approval, Held, HeldTool, Standing, Trust
 from mcpproxy.core.control import Control, ServerControl, ToolApproval
 from mcpproxy.core.errors import NotReady, UnknownTool
 from mcpproxy.core.ports import Clock
@@ -70,6 +70,9 @@ class Admission:
         if not self._approvals.loaded and rules.approval is not ToolApproval.OFF:
             self._reviewed.pop(server, None)
             return ()
+        named = frozenset(rules.enabled_tools + rules.disabled_tools)
+        offered = frozenset(tool.name for tool in tools)
+        self._approvals.offered(server, offered, self._clock.now(), named)
         held: dict[str, _Waiting] = {}
         disabled: set[str] = set()
         passed: list[Tool] = []
@@ -168,8 +171,8 @@ class Admission:
         room = self._approvals.has_room(server, tool.name)
         is_off = rules.approval is ToolApproval.OFF
         if room and (is_off or (known is None and rules.approval is ToolApproval.CHANGED)):
-            now = self._clock.now()
-            self._approvals.trust(Approval(server, tool.name, made, wire, _kept(text), now))
+            seen = (made, wire, _kept(text), self._clock.now(), Trust.FIRST_SIGHT)
+            self._approvals.trust(Approval(server, tool.name, *seen))
             return None
         if is_off:
             return None

@@ -2,18 +2,20 @@
 
 Law: a person's approval is durable before it counts. What was trusted at first sight counts at
 once and is written soon; if that is lost, it is seen for the first time again. What is known is
-never forgotten for something new: a server could make us forget what it was trusted for.
+not forgotten for something new, or a server could make us forget what it was trusted for: only
+what no person named or approved of, and its server has not offered for a month, makes room.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
-from mcpproxy.core.approvals import Approval
+from mcpproxy.core.approvals import Approval, Trust
 from mcpproxy.core.errors import NotReady, StoreError
 from mcpproxy.core.ports import ApprovalStore
 
@@ -35,6 +37,15 @@ MAX_FIRST_SEEN: Final = 20_000
 MAX_APPROVED: Final = 40_000
 """And as many more by a person; as many as the store keeps."""
 
+SEEN_AGAIN: Final = timedelta(days=7)
+"""So often it is written that a known name is still offered: not a row at every list."""
+
+UNWATCHED: Final = timedelta(days=14)
+"""A server that listed nothing for so long (or a clock that jumped) left nothing out."""
+
+FORGOTTEN_AFTER: Final = timedelta(days=30)
+"""A name that was not offered for so long may be forgotten where there is no room."""
+
 _log = logging.getLogger("mcpproxy.approvals")
 
 
@@ -44,6 +55,8 @@ class Known:
 
     digest: str
     wire_digest: str
+    trust: Trust
+    seen_at: datetime
 
 
 class NoStore:
@@ -55,7 +68,10 @@ class NoStore:
     async def save_approvals(self, approvals: Sequence[Approval]) -> None:
         return None
 
-    async def forget_approvals(self, server: str) -> None:
+    async def note_seen(self, server: str, tools: Sequence[str], at: datetime) -> None:
+        return None
+
+    async def forget_approvals(self, server: str, tools: Sequence[str]) -> None:
         return None
 
 
@@ -66,6 +82,8 @@ class Approvals:
         self._store = store
         self._known: dict[str, dict[str, Known]] = {}
         self._unwritten: dict[tuple[str, str], Approval] = {}
+        self._seen: dict[str, set[str]] = {}
+        self._forgotten: dict[str, set[str]] = {}
         self._due = asyncio.Event()
         self._writing = asyncio.Lock()
         self._troubled = False
@@ -75,13 +93,41 @@ class Approvals:
     def find(self, server: str, tool: str) -> Known | None:
         return self._known.get(server, {}).get(tool)
 
+    def offered(self, server: str, tools: Collection[str], now: datetime, named: Set[str]) -> None:
+        """The server lists these, before any of them is looked at: they are not forgotten, and for
+        new ones room is made. `named` are tools that a person named.
+        """
+        known = self._known.get(server)
+        if not known:
+            return
+        # This one also bears when there was a list at all: nothing known may have been on it.
+        newest = max(known, key=lambda each: known[each].seen_at)
+        is_watched = now - known[newest].seen_at <= UNWATCHED
+        for tool in known.keys() & {*tools, newest} if is_watched else list(known):
+            if now - known[tool].seen_at >= SEEN_AGAIN:
+                known[tool] = replace(known[tool], seen_at=now)
+                self._seen.setdefault(server, set()).add(tool)
+                self._due.set()
+        lacking = len(known.keys() | tools) - MAX_FIRST_SEEN
+        for tool in islice(_forgettable(known, now, named), max(0, lacking)):
+            del known[tool]
+            self._unwritten.pop((server, tool), None)
+            self._seen.get(server, set()).discard(tool)
+            self._forgotten.setdefault(server, set()).add(tool)
+            self._due.set()
+
     def has_room(self, server: str, tool: str) -> bool:
         """Whether this could be trusted unseen."""
         of_server = self._known.get(server, {})
         return tool in of_server or len(of_server) < MAX_FIRST_SEEN
 
     def trust(self, approval: Approval) -> None:
-        """From now on, and written soon; there must be room."""
+        """From now on, and written soon; there must be room. What a person approved of once stays
+        theirs.
+        """
+        known = self.find(approval.server, approval.tool)
+        if known is not None and known.trust is Trust.PERSON:
+            approval = replace(approval, trust=Trust.PERSON)
         self._put(approval)
         self._unwritten[approval.server, approval.tool] = approval
         self._due.set()
@@ -89,7 +135,7 @@ class Approvals:
     def note_wire(self, server: str, tool: str, wire_digest: str) -> None:
         """The same definition came in other bytes: for this run it is known by those."""
         known = self._known[server][tool]
-        self._known[server][tool] = Known(known.digest, wire_digest)
+        self._known[server][tool] = replace(known, wire_digest=wire_digest)
 
     async def approve(self, approvals: Sequence[Approval]) -> None:
         """A person did, of one server's. Raises NotReady, StoreError; nothing is approved then."""
@@ -140,11 +186,21 @@ class Approvals:
     async def write(self) -> None:
         """Everything that is not written yet. Raises StoreError."""
         async with self._writing:
+            for server, gone in list(self._forgotten.items()):
+                while batch := list(islice(gone, ROWS)):
+                    await self._store.forget_approvals(server, batch)
+                    gone.difference_update(batch)
             while rows := list(self._unwritten.values())[:ROWS]:
                 await self._store.save_approvals(rows)
                 for each in rows:
                     if self._unwritten.get((each.server, each.tool)) is each:
                         del self._unwritten[each.server, each.tool]
+            for server, seen in list(self._seen.items()):
+                known = self._known[server]
+                while noted := list(islice(seen, ROWS)):
+                    last = max(known[tool].seen_at for tool in noted)
+                    await self._store.note_seen(server, noted, last)
+                    seen.difference_update(noted)
 
     async def _load(self) -> None:
         for each in await self._store.load_approvals():
@@ -170,7 +226,13 @@ class Approvals:
 
     def _put(self, approval: Approval) -> None:
         of_server = self._known.setdefault(approval.server, {})
-        of_server[approval.tool] = Known(approval.digest, approval.wire_digest)
+        of_server[approval.tool] = Known(
+            approval.digest,
+            approval.wire_digest,
+            approval.trust,
+            approval.seen_at or approval.approved_at,
+        )
+        self._forgotten.get(approval.server, set()).discard(approval.tool)
 
     def _check_room(self, approvals: Sequence[Approval]) -> None:
         for server in {each.server for each in approvals}:
@@ -180,3 +242,12 @@ class Approvals:
                     f"{MAX_APPROVED} definitions of {server} are known, as many as are kept",
                     next_step="add the server under another name",
                 )
+
+
+def _forgettable(known: dict[str, Known], now: datetime, named: Set[str]) -> Iterator[str]:
+    """The names that may be forgotten, those first that were offered longest ago."""
+    for tool in sorted(known, key=lambda each: known[each].seen_at):
+        if now - known[tool].seen_at < FORGOTTEN_AFTER:
+            return
+        if known[tool].trust is Trust.FIRST_SIGHT and tool not in named:
+            yield tool

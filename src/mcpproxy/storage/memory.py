@@ -6,8 +6,8 @@ open on it, as a vault on disk would; nothing here ever waits or fails.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from mcpproxy.core.approvals import Approval
 from mcpproxy.core.errors import StoreError
@@ -160,9 +160,15 @@ class MemoryApprovals:
                 count[each.server] += key not in kept
                 kept[key] = each
 
-    async def forget_approvals(self, server: str) -> None:
-        for key in [key for key in self._world.approvals if key[0] == server]:
-            del self._world.approvals[key]
+    async def note_seen(self, server: str, tools: Sequence[str], at: datetime) -> None:
+        kept = self._world.approvals
+        for key in ((server, tool) for tool in tools):
+            if key in kept:
+                kept[key] = replace(kept[key], seen_at=at)
+
+    async def forget_approvals(self, server: str, tools: Sequence[str]) -> None:
+        for tool in tools:
+            self._world.approvals.pop((server, tool), None)
 
 
 class MemoryLease:

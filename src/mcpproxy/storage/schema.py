@@ -59,6 +59,10 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (server, tool)
         ) STRICT""",
     ),
+    (
+        "ALTER TABLE approvals ADD COLUMN trust TEXT NOT NULL DEFAULT 'person'",
+        "ALTER TABLE approvals ADD COLUMN seen_at TEXT",
+    ),
 )
 
 CURRENT: Final = len(STEPS)

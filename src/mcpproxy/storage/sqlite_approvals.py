@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from mcpproxy.core.approvals import Approval
+from mcpproxy.core.approvals import Approval, Trust
 from mcpproxy.storage.bounds import MAX_APPROVALS, MAX_APPROVED_BYTES
 from mcpproxy.storage.connection import Connection, Row
 from mcpproxy.storage.database import Database
 from mcpproxy.storage.runner import Runner
 
-_COLUMNS: Final = "server, tool, digest, wire_digest, approved_at, definition"
+_COLUMNS: Final = "server, tool, digest, wire_digest, approved_at, definition, trust, seen_at"
+_INSERT: Final = f"INSERT OR REPLACE INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _LONGEST: Final = 1024 * 1024
 
 
@@ -42,7 +43,7 @@ class SqliteApprovals:
                     continue
                 of_server.add(each.tool)
                 db.execute(
-                    f"INSERT OR REPLACE INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    _INSERT,
                     (
                         each.server,
                         each.tool,
@@ -50,6 +51,8 @@ class SqliteApprovals:
                         each.wire_digest,
                         each.approved_at.isoformat(),
                         zlib.compress(each.definition),
+                        each.trust.value,
+                        None if each.seen_at is None else each.seen_at.isoformat(),
                     ),
                 )
             for server in known:
@@ -57,9 +60,20 @@ class SqliteApprovals:
 
         await self._runner.run(lambda: self._database.write(work))
 
-    async def forget_approvals(self, server: str) -> None:
+    async def note_seen(self, server: str, tools: Sequence[str], at: datetime) -> None:
         def work(db: Connection) -> None:
-            db.execute("DELETE FROM approvals WHERE server = ?", (server,))
+            for tool in tools:
+                db.execute(
+                    "UPDATE approvals SET seen_at = ? WHERE server = ? AND tool = ?",
+                    (at.isoformat(), server, tool),
+                )
+
+        await self._runner.run(lambda: self._database.write(work))
+
+    async def forget_approvals(self, server: str, tools: Sequence[str]) -> None:
+        def work(db: Connection) -> None:
+            for tool in tools:
+                db.execute("DELETE FROM approvals WHERE server = ? AND tool = ?", (server, tool))
 
         await self._runner.run(lambda: self._database.write(work))
 
@@ -79,12 +93,13 @@ def _bound(db: Connection, server: str) -> None:
 
 def _approval(row: Row) -> Approval | None:
     """None for a row that somebody spoiled: its tool was then never approved."""
-    server, tool, digest, wire_digest, approved_at, packed = row
+    server, tool, digest, wire_digest, approved_at, packed, trusted, seen = row
     try:
-        at = datetime.fromisoformat(approved_at)
+        at, trust = datetime.fromisoformat(approved_at), Trust(trusted)
+        seen_at = None if seen is None else datetime.fromisoformat(seen)
     except ValueError:
         return None
-    return Approval(server, tool, digest, wire_digest, _unpacked(packed), at)
+    return Approval(server, tool, digest, wire_digest, _unpacked(packed), at, trust, seen_at)
 
 
 def _unpacked(packed: bytes) -> bytes:
