@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.legacy import MAX_INTRODUCTION, introduce
 from mcpproxy.gateway.wire import jsonrpc
@@ -194,7 +195,7 @@ class Plain:
 
     server = None
 
-    async def introduction(self, caller: Caller) -> Members:
+    async def introduction(self, caller: Caller, era: Era) -> Members:
         return {}
 
 

@@ -1,7 +1,7 @@
 """The face of all upstreams together, in one routing mode.
 
 Law: a mode decides how tools are shown and called; resources, prompts, completion and logging are
-the same in every mode. Tasks are not declared here: a task lives on its own server's face.
+the same in every mode.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +15,7 @@ from mcpproxy.gateway.access import Caller, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Stock
 from mcpproxy.gateway.changes import PROMPTS_CHANGED, RESOURCES_CHANGED
+from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.faces import TOOLS_CHANGED, method_not_found
 from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.hub import News
@@ -23,12 +24,14 @@ from mcpproxy.gateway.levels import LEVELS, LOG
 from mcpproxy.gateway.modes.mode import Mode
 from mcpproxy.gateway.notifications import UPDATED
 from mcpproxy.gateway.pool import Pool
+from mcpproxy.gateway.task_names import TaskNames
+from mcpproxy.gateway.task_owners import STATUS
+from mcpproxy.gateway.tasks import METHODS, Tasks
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 _ELICITED: Final = "notifications/elicitation/complete"
-_TASKS: Final = "io.modelcontextprotocol/tasks"
 _DONE: Final = b"{}"
 
 
@@ -40,6 +43,7 @@ class Holdings:
     stock: Stock
     gathered: Gathered
     levels: WantedLevels
+    tasks: Tasks
 
 
 class Aggregate:
@@ -66,10 +70,11 @@ class Aggregate:
             "completion/complete": gathered.complete,
             "logging/setLevel": self._set_level,
             "ping": _pong,
+            **dict.fromkeys(METHODS, holdings.tasks.answer),
         }
 
-    async def introduction(self, caller: Caller) -> Members:
-        return self._introductions.of(caller)
+    async def introduction(self, caller: Caller, era: Era) -> Members:
+        return self._introductions.of(caller, era)
 
     async def answer(self, ask: Ask) -> Members:
         carry_out = self._methods.get(ask.method)
@@ -88,12 +93,16 @@ class Aggregate:
         match news.method:
             case method if method == TOOLS_CHANGED:
                 return news if self.changes else None
-            case method if method in (RESOURCES_CHANGED, PROMPTS_CHANGED, _ELICITED):
+            case method if method in (RESOURCES_CHANGED, PROMPTS_CHANGED):
                 return news
+            case method if method == _ELICITED:
+                return _in_names(news)
             case method if method == UPDATED and news.to is not None:
                 return news
             case method if method == LOG and news.to is not None:
-                return _with_server(news)
+                return _in_names(_with_server(news))
+            case method if method == STATUS and news.to is not None:
+                return replace(news, message=TaskNames(news.server).state(news.message))
             case _:
                 return None
 
@@ -101,8 +110,6 @@ class Aggregate:
         name = jsonrpc.text(ask.params.get("name"))
         if name is None:
             return jsonrpc.error(jsonrpc.INVALID_PARAMS, "tools/call needs a name")
-        if "task" in ask.params or (ask.client and "extensions" in ask.client.capabilities):
-            ask = _without_tasks(ask)
         return await self._mode.call(ask, name)
 
     async def _tools(self, ask: Ask) -> Members:
@@ -120,22 +127,13 @@ class Aggregate:
         return jsonrpc.result(_DONE)
 
 
-def _without_tasks(ask: Ask) -> Ask:
-    """The call as one that makes no task: nobody could ask for it here. What was not declared is
-    passed over (2025-11-25, tasks), and an upstream offers only what its client can take.
-    """
-    params = {name: value for name, value in ask.params.items() if name != "task"}
-    client = ask.client
-    if client is not None:
-        extensions = jsonrpc.members(client.capabilities.get("extensions"))
-        if extensions.pop(_TASKS, None) is not None:
-            declared = {**client.capabilities, "extensions": jsonrpc.raw(extensions)}
-            client = replace(client, capabilities=declared)
-    return replace(ask, params=params, client=client)
-
-
 async def _pong(ask: Ask) -> Members:
     return jsonrpc.result(_DONE)
+
+
+def _in_names(news: News) -> News:
+    """What belongs to a task, under the name that this has here."""
+    return replace(news, message=TaskNames(news.server).notified(news.message))
 
 
 def _with_server(news: News) -> News:

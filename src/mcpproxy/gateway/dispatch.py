@@ -1,4 +1,4 @@
-"""One tool call: allowed, carried out, measured, told; and what the caller hears of trouble.
+"""One tool call: allowed and carried out; and what the caller hears of trouble.
 
 Law: an upstream's trouble is never our own 401. It is an answer that says what happens next.
 """
@@ -6,13 +6,9 @@ Law: an upstream's trouble is never our own 401. It is an answer that says what 
 import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import lru_cache
-from typing import Final
 
-import msgspec
 from msgspec import Raw
 
-from mcpproxy.core.activity import MAX_ARGUMENTS
 from mcpproxy.core.errors import (
     LoginRequired,
     McpproxyError,
@@ -21,30 +17,21 @@ from mcpproxy.core.errors import (
     UpstreamUnavailable,
 )
 from mcpproxy.core.health import rfc3339
-from mcpproxy.core.notices import ToolCalled
-from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
-from mcpproxy.gateway.client import Client
+from mcpproxy.gateway.in_turn import InTurn
 from mcpproxy.gateway.login_prompt import LoginPrompts
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.session import Call
-from mcpproxy.gateway.text import short
+from mcpproxy.gateway.task_abilities import ANY_TASKS, TaskAbilities, task_abilities
+from mcpproxy.gateway.task_names import TaskNames
+from mcpproxy.gateway.task_owners import TaskOwners
 from mcpproxy.gateway.tools import Tool
-from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
-
-_IS_ERROR: Final = "isError"
-_CLIENT_LENGTH: Final = 80
-
-
-class _ClientInfo(msgspec.Struct):
-    name: str = ""
-    version: str = ""
 
 
 class Dispatch:
@@ -54,17 +41,14 @@ class Dispatch:
         self,
         pool: Pool,
         catalog: Catalog,
-        gates: Gates,
-        clock: Clock,
-        publisher: Publisher,
+        turns: InTurn,
         logins: LoginPrompts,
     ) -> None:
         self._pool = pool
         self._catalog = catalog
-        self._gates = gates
-        self._clock = clock
-        self._publisher = publisher
+        self.turns = turns
         self.mentions = Mentions()
+        self.tasks = TaskOwners()
         self._logins = logins
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
@@ -108,18 +92,19 @@ class Dispatch:
         """
         entry = self._catalog.find(name)
         if entry is None and (live := self._expected(caller, name)) is not None:
-            await self._introduced(live, ask)
+            await (live.introduced() if ask is None else self.introduced(live, ask))
             entry = self._catalog.find(name)
         return entry if entry is not None and self.allows(caller, entry) else None
 
-    async def _introduced(self, live: LiveUpstream, ask: Ask | None) -> None:
+    async def introduced(self, live: LiveUpstream, ask: Ask) -> Agreed:
+        """What this upstream has said of itself, once the person has logged in if that is needed.
+        Raises why it cannot be connected.
+        """
         try:
-            await live.introduced()
+            return await live.introduced()
         except McpproxyError as error:
-            if ask is None:
-                raise
             await self.after_login(live.name, ask, error)
-            await self._pool.get(live.name).introduced()
+            return await self._pool.get(live.name).introduced()
 
     def _expected(self, caller: Caller, name: str) -> LiveUpstream | None:
         """The upstream whose tool this would be, while it has not said what it has."""
@@ -139,9 +124,26 @@ class Dispatch:
         if live is None or not may_call(ask.caller, live.upstream, entry.tool):
             return self.denied(ask, entry.server, entry.tool.name, called=entry.name)
         params["name"] = jsonrpc.raw(entry.tool.name)
+        names, able = TaskNames(live.name), await self._task_abilities(live, ask)
+        begins_task = able.may_begin(ask.client, params)
+        if not begins_task:
+            params.pop("task", None)
+        if able.legacy:
+            ask = names.heard_by(ask)
         response = await self.carry(live, entry.tool.name, ask, params)
         self.mentions.heard(ask.caller.name, live.name, response)
-        return response
+        if not begins_task:
+            return response
+        self.tasks.made(ask.caller, live.name, response)
+        return names.begun(response)
+
+    async def _task_abilities(self, live: LiveUpstream, ask: Ask) -> TaskAbilities:
+        """Of an upstream that was restarted just now it must be known before a task is wished."""
+        agreed = live.agreed
+        if agreed is None and ANY_TASKS.may_begin(ask.client, ask.params):
+            with contextlib.suppress(McpproxyError):
+                agreed = await self.introduced(live, ask)
+        return task_abilities(agreed)
 
     async def carry(self, live: LiveUpstream, tool: str, ask: Ask, params: Members) -> Members:
         """As `send`, with trouble as a tool error."""
@@ -162,6 +164,24 @@ class Dispatch:
         except McpproxyError as later:
             return tool_error(later, server)
 
+    async def request(
+        self, live: LiveUpstream, ask: Ask, params: Members, timeout: timedelta | None = None
+    ) -> Members:
+        """The response to anything but a call of a tool, with trouble as an error; after a login
+        if one was needed.
+        """
+        if task_abilities(live.agreed).legacy:
+            ask = TaskNames(live.name).heard_by(ask)
+        try:
+            try:
+                return await self.turns.request(live, ask, params, timeout)
+            except McpproxyError as error:
+                await self.after_login(live.name, ask, error)
+                live = self._pool.get(live.name)
+                return await self.turns.request(live, ask, params, timeout)
+        except McpproxyError as error:
+            return rpc_error(error, live.name)
+
     async def after_login(self, server: str, ask: Ask, error: McpproxyError) -> None:
         """Returns once the person has logged in because of this error. Otherwise raises it."""
         await self._logins.after_login(server, ask, error)
@@ -178,23 +198,7 @@ class Dispatch:
         """Carry out a call that is allowed, in its turn, and tell of it. `params` are those for
         the upstream. Raises Overloaded, and as LiveUpstream.request.
         """
-        gate, begun = self._gates.of(live.name), self._clock.elapsed()
-        call = Call("tools/call", params, ask.sink, ask.client, ask.caller.name)
-        limit = timeout or self._gates.timeout(live.name, tool)
-        outcome, size = "overloaded", 0
-        try:
-            if not gate.enter_now():
-                await gate.enter()
-            outcome = "unavailable"
-            try:
-                response = await live.request(call, limit)
-            finally:
-                gate.leave()
-            outcome = "error" if failed(response) else "ok"
-            size = len(response.get("result", b""))
-            return response
-        finally:
-            self._told(ask, (live.name, tool, outcome), begun, params, size)
+        return await self.turns.call(live, tool, ask, params, timeout)
 
     def denied(self, ask: Ask, server: str, tool: str, *, called: str = "") -> Members:
         """The answer to a call of what is not there for this caller; that it was tried is told."""
@@ -203,57 +207,7 @@ class Dispatch:
 
     def tell_denied(self, ask: Ask, server: str, tool: str) -> None:
         """`server` is empty where the name does not lead to one."""
-        now = self._clock.elapsed()
-        self._told(ask, (server, short(tool), "denied"), now, ask.params, 0)
-
-    def _told(
-        self, ask: Ask, what: tuple[str, str, str], begun: timedelta, params: Members, size: int
-    ) -> None:
-        """`what` is server, tool and outcome; `size` is the result's."""
-        arguments = params.get("arguments", b"")
-        self._publisher.publish(
-            ToolCalled(
-                *what,
-                self._clock.elapsed() - begun,
-                ask.caller.name,
-                _program(ask.client),
-                ask.request_id,
-                len(arguments),
-                size,
-                _kept(arguments) if self._gates.keeps_arguments else None,
-            )
-        )
-
-
-def _kept(arguments: Raw | bytes) -> bytes:
-    return memoryview(arguments)[:MAX_ARGUMENTS].tobytes()
-
-
-def _program(client: Client | None) -> str:
-    """How the program behind a call calls itself. Without a client it is ours."""
-    if client is None:
-        return "REST"
-    return "" if client.info is None else _named(bytes(client.info))
-
-
-@lru_cache(maxsize=1024)
-def _named(info: bytes) -> str:
-    """Name and version, if there are any."""
-    try:
-        said = msgspec.json.decode(info, type=_ClientInfo)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    return short(f"{said.name} {said.version}", _CLIENT_LENGTH)
-
-
-def failed(response: Members) -> bool:
-    """Whether a tool's answer is an error. The whole result is read only if it may be one."""
-    result = response.get("result")
-    if result is None:
-        return True
-    if b'"isError"' not in bytes(result):
-        return False
-    return bytes(jsonrpc.members(result).get(_IS_ERROR, b"")) == b"true"
+        self.turns.denied(ask, server, tool)
 
 
 def unknown_tool(name: str) -> Members:

@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.ask import Ask
+from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -27,8 +28,10 @@ class Face(Protocol):
         """Whether what it lists may change."""
         ...
 
-    async def introduction(self, caller: Caller) -> Members:
-        """The result of initialize, without a protocol version. Raises McpproxyError."""
+    async def introduction(self, caller: Caller, era: Era) -> Members:
+        """The result of initialize for a client of this era, without a protocol version. Raises
+        McpproxyError.
+        """
         ...
 
     async def answer(self, ask: Ask) -> Members:

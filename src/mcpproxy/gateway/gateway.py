@@ -26,6 +26,7 @@ from mcpproxy.gateway.eras import Forgetful, Memory
 from mcpproxy.gateway.gathered import Gathered
 from mcpproxy.gateway.governor import Governor
 from mcpproxy.gateway.hub import Hub
+from mcpproxy.gateway.in_turn import InTurn
 from mcpproxy.gateway.items import Kind
 from mcpproxy.gateway.kept import KeptResults
 from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
@@ -41,7 +42,7 @@ from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.search.index import ToolIndex
 from mcpproxy.gateway.single import Shared, Single
 from mcpproxy.gateway.subscriptions import Subscriptions
-from mcpproxy.gateway.task_owners import TaskOwners
+from mcpproxy.gateway.tasks import Tasks
 from mcpproxy.gateway.transports.guard import make_guard
 from mcpproxy.gateway.transports.outbound import FROM_ENVIRONMENT, Outbound
 from mcpproxy.gateway.transports.web import WebClient
@@ -102,28 +103,28 @@ class Gateway:
         gates = Gates(control)
         self._pool = Pool(means, self._stock, self, admission)
         logins = LoginPrompts(desk, clock, limits)
-        self._dispatch = Dispatch(self._pool, self._catalog, gates, clock, publisher, logins)
+        turns = InTurn(gates, clock, publisher)
+        dispatch = self._dispatch = Dispatch(self._pool, self._catalog, turns, logins)
         self.governor = Governor(
             control, admission, gates, self._pool, self._catalog, self._hub, publisher
         )
         self._kept = KeptResults(clock, limits)
-        self._finder = Finder(
-            self._catalog, self._index, self._dispatch, self._pool, publisher, limits
-        )
-        retrieve = RetrieveMode(
-            self._finder, self._dispatch, self._pool, Results(self._kept, limits), health
-        )
+        self._finder = Finder(self._catalog, self._index, dispatch, self._pool, publisher, limits)
+        results = Results(self._kept, limits)
+        retrieve = RetrieveMode(self._finder, dispatch, self._pool, results, health)
         self._changes = Changes(self._hub, limits)
         self._subscriptions = Subscriptions(self._pool.find, limits)
         self._levels = WantedLevels(self._pool.find)
         self._hub.when_gone(self._subscriptions.forget)
         self._hub.when_gone(self._levels.forget)
-        gathered = Gathered(self._pool, self._stock, self._dispatch.mentions, self._subscriptions)
-        tasks = TaskOwners()
-        self._notifications = Notifications(self._hub, self._subscriptions, self._levels, tasks)
-        self._single = Shared(self._dispatch, self._subscriptions, self._levels, tasks)
-        holdings = Holdings(self._pool, self._stock, gathered, self._levels)
-        direct = Aggregate(DirectMode(self._catalog, self._dispatch), holdings)
+        gathered = Gathered(self._pool, self._stock, dispatch, self._subscriptions)
+        self._notifications = Notifications(
+            self._hub, self._subscriptions, self._levels, dispatch.tasks
+        )
+        self._single = Shared(dispatch, self._subscriptions, self._levels, dispatch.tasks)
+        tasks = Tasks(self._pool, dispatch, limits)
+        holdings = Holdings(self._pool, self._stock, gathered, self._levels, tasks)
+        direct = Aggregate(DirectMode(self._catalog, dispatch), holdings)
         self._faces = _places(direct, Aggregate(retrieve, holdings), routing_mode)
 
     # --- life -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ exchanged for the server's own, and back; everything else passes as it is.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -15,12 +16,10 @@ from mcpproxy.gateway.access import Caller, may_read
 from mcpproxy.gateway.addressing import Addressing, Found, NotFound
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Stock, exposed_head
-from mcpproxy.gateway.dispatch import rpc_error
+from mcpproxy.gateway.dispatch import Dispatch, rpc_error
 from mcpproxy.gateway.items import Item
-from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pages import Pages
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.shelf import Shelf, Shown
 from mcpproxy.gateway.subscriptions import Subscriptions, Wish
 from mcpproxy.gateway.text import short
@@ -32,17 +31,26 @@ _NO_COMPLETION: Final = b'{"completion":{"values":[],"total":0,"hasMore":false}}
 _decode_array: Final = msgspec.json.Decoder(list[Members]).decode
 
 
+@dataclass(frozen=True, slots=True)
+class _FoundPrompt:
+    """Where a prompt is, and its name there."""
+
+    live: LiveUpstream
+    name: str
+
+
 class Gathered:
     """Answers the methods of resources, prompts and completion for the aggregate."""
 
     def __init__(
-        self, pool: Pool, stock: Stock, mentions: Mentions, subscriptions: Subscriptions
+        self, pool: Pool, stock: Stock, dispatch: Dispatch, subscriptions: Subscriptions
     ) -> None:
         self._pool = pool
         self._stock = stock
-        self._mentions = mentions
+        self._dispatch = dispatch
+        self._mentions = dispatch.mentions
         self._subscriptions = subscriptions
-        self._addressing = Addressing(pool, stock, mentions)
+        self._addressing = Addressing(pool, stock, dispatch.mentions)
         self._pages = {
             "resources": Pages("resources"),
             "resourceTemplates": Pages("resourceTemplates"),
@@ -76,9 +84,10 @@ class Gathered:
     async def read(self, ask: Ask) -> Members:
         found = self._found(ask, ask.params.get("uri"))
         if not isinstance(found, Found):
+            self._dispatch.turns.denied_item(ask)
             return found
         params = {**ask.params, "uri": jsonrpc.raw(found.uri)}
-        return _as_asked(await _asked(found.live, ask, params), found)
+        return _as_asked(await self._dispatch.request(found.live, ask, params), found)
 
     async def subscribe(self, ask: Ask) -> Members:
         return await self._wish(ask, self._subscriptions.subscribe)
@@ -108,24 +117,42 @@ class Gathered:
 
     async def prompt(self, ask: Ask) -> Members:
         name = jsonrpc.text(ask.params.get("name"))
-        entry = await self._prompt(ask.caller, name or "")
-        live = self._pool.find(entry.server) if entry is not None else None
-        if entry is None or live is None:
-            return _unknown_prompt(name)
-        response = await _asked(live, ask, {**ask.params, "name": jsonrpc.raw(entry.item.name)})
+        found = await self._prompt(ask, name)
+        if not isinstance(found, _FoundPrompt):
+            return found
+        live, params = found.live, {**ask.params, "name": jsonrpc.raw(found.name)}
+        response = await self._dispatch.request(live, ask, params)
         self._mentions.heard(ask.caller.name, live.name, response)
         return response
 
-    async def _prompt(self, caller: Caller, name: str) -> Shown | None:
-        """The prompt of this name; an upstream that has not said yet what it has is waited for."""
-        entry = self._stock.prompts.find(name)
-        if entry is None:
-            for live in self._pool:
-                is_its = name.startswith(exposed_head(live.name))
-                if is_its and not live.is_offered and may_read(caller, live.upstream):
-                    await self._pool.offered_by(live)
-            entry = self._stock.prompts.find(name)
-        return entry if entry is not None and self._exists(caller, entry) else None
+    async def _prompt(self, ask: Ask, name: str | None) -> _FoundPrompt | Members:
+        """The prompt of this name, or why there is none. An upstream that has not said yet what it
+        has is waited for, and for a login that it needs.
+        """
+        refused: Members | None = None
+        for live in list(self._pool):
+            if self._stock.prompts.find(name or "") is not None:
+                break
+            is_its = (name or "").startswith(exposed_head(live.name))
+            if is_its and not live.is_offered and may_read(ask.caller, live.upstream):
+                refused = refused or await self._missed(live, ask)
+        entry = self._stock.prompts.find(name or "")
+        if entry is None or not self._exists(ask.caller, entry):
+            return refused or self._unknown_prompt(ask, name)
+        return _FoundPrompt(self._pool.get(entry.server), entry.item.name)
+
+    async def _missed(self, live: LiveUpstream, ask: Ask) -> Members | None:
+        """Once this upstream has said what it has; otherwise why it cannot."""
+        try:
+            await self._dispatch.introduced(live, ask)
+            await self._pool.offered_by(self._pool.get(live.name))
+        except McpproxyError as error:
+            return rpc_error(error, live.name)
+        return None
+
+    def _unknown_prompt(self, ask: Ask, name: str | None) -> Members:
+        self._dispatch.turns.denied_item(ask)
+        return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"Unknown prompt: {short(name or '')}")
 
     # --- completion -------------------------------------------------------------------------
 
@@ -136,15 +163,14 @@ class Gathered:
             ref = {}
         match jsonrpc.text(ref.get("type")):
             case "ref/prompt":
-                name = jsonrpc.text(ref.get("name"))
-                entry = await self._prompt(ask.caller, name or "")
-                live = self._pool.find(entry.server) if entry is not None else None
-                if entry is None or live is None:
-                    return _unknown_prompt(name)
-                own = {**ref, "name": jsonrpc.raw(entry.item.name)}
+                prompt = await self._prompt(ask, jsonrpc.text(ref.get("name")))
+                if not isinstance(prompt, _FoundPrompt):
+                    return prompt
+                live, own = prompt.live, {**ref, "name": jsonrpc.raw(prompt.name)}
             case "ref/resource":
                 found = self._found(ask, ref.get("uri"))
                 if not isinstance(found, Found):
+                    self._dispatch.turns.denied_item(ask)
                     return found
                 live, own = found.live, {**ref, "uri": jsonrpc.raw(found.uri)}
             case _:
@@ -152,15 +178,8 @@ class Gathered:
                 return jsonrpc.error(jsonrpc.INVALID_PARAMS, said)
         if live.agreed is not None and not live.agreed.has("completions"):
             return jsonrpc.result(_NO_COMPLETION)
-        return await _asked(live, ask, {**ask.params, "ref": jsonrpc.raw(own)})
-
-
-async def _asked(live: LiveUpstream, ask: Ask, params: Members) -> Members:
-    """The upstream's response to the same request with these params."""
-    try:
-        return await live.request(Call(ask.method, params, ask.sink, ask.client))
-    except McpproxyError as error:
-        return rpc_error(error, live.name)
+        params = {**ask.params, "ref": jsonrpc.raw(own)}
+        return await self._dispatch.request(live, ask, params)
 
 
 def _as_asked(response: Members, found: Found) -> Members:
@@ -178,7 +197,3 @@ def _as_asked(response: Members, found: Found) -> Members:
             content["uri"] = jsonrpc.raw(found.shown(uri))
     result["contents"] = jsonrpc.raw(contents)
     return {**response, "result": jsonrpc.raw(result)}
-
-
-def _unknown_prompt(name: str | None) -> Members:
-    return jsonrpc.error(jsonrpc.INVALID_PARAMS, f"Unknown prompt: {short(name or '')}")

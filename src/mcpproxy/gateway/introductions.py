@@ -11,8 +11,10 @@ from mcpproxy import __version__
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.access import Caller, may_reach, may_read
 from mcpproxy.gateway.catalog import Stock
+from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.modes.mode import Mode
 from mcpproxy.gateway.pool import Pool
+from mcpproxy.gateway.task_abilities import together
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
@@ -35,22 +37,24 @@ class Introductions:
         self._pool = pool
         self._stock = stock
         self._made_of = (-1, 0)
-        self._made: dict[Caller, Members] = {}
+        self._made: dict[tuple[Caller, Era], Members] = {}
 
-    def of(self, caller: Caller) -> Members:
+    def of(self, caller: Caller, era: Era) -> Members:
         now = (self._stock.revision, len(self._pool))
         if self._made_of != now or len(self._made) >= _MAX_KEPT:
             self._made_of, self._made = now, {}
-        if caller not in self._made:
-            self._made[caller] = self._introduction(caller)
-        return dict(self._made[caller])
+        if (caller, era) not in self._made:
+            self._made[caller, era] = self._introduction(caller, era)
+        return dict(self._made[caller, era])
 
-    def _introduction(self, caller: Caller) -> Members:
+    def _introduction(self, caller: Caller, era: Era) -> Members:
         reached = [live for live in self._pool if may_reach(caller, live.upstream)]
         reached.sort(key=lambda live: live.name)
         readable = [live.agreed for live in reached if may_read(caller, live.upstream)]
+        tasks = together(live.agreed for live in reached)
+        capabilities = {**self._capabilities(readable), **tasks.declared(era)}
         return {
-            "capabilities": jsonrpc.raw(self._capabilities(readable)),
+            "capabilities": jsonrpc.raw(capabilities),
             "serverInfo": OWN_INFO,
             "instructions": jsonrpc.raw(self._instructions(reached)),
         }

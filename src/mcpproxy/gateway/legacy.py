@@ -16,7 +16,7 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.asgi import Headers, Receive, Send, respond
 from mcpproxy.gateway.ask import Ask
-from mcpproxy.gateway.client import Asker
+from mcpproxy.gateway.client import Asker, Era
 from mcpproxy.gateway.client_session import SUBSCRIBE, UNSUBSCRIBE, ClientSession, Introduced
 from mcpproxy.gateway.dispatch import rpc_error
 from mcpproxy.gateway.faces import Face
@@ -77,8 +77,8 @@ class LegacyExchange:
                 await told(session, message)
         if not requests:
             return await respond(self.send, 202)
-        if len(requests) > session.limits.max_client_requests:
-            return await refuse(self.send, 429, "Too many requests in one batch")
+        if len(session.running) + len(requests) > session.limits.max_client_requests:
+            return await refuse(self.send, 429, "Too many requests wait for their answers")
         reply = ResumableReply(session, requests[0]["id"], self.send, self.receive)
         if accept.startswith(_STREAM):  # of two that are welcome, the first named
             reply.streamed()
@@ -161,7 +161,7 @@ async def introduce(
     except ProtocolError as error:
         return jsonrpc.error(jsonrpc.INVALID_PARAMS, error.message), None
     try:
-        introduction = await face.introduction(caller)
+        introduction = await face.introduction(caller, Era.LEGACY)
     except McpproxyError as error:
         return rpc_error(error, face.server or "mcpproxy"), None
     version = agreed_version(jsonrpc.text(params.get("protocolVersion")))

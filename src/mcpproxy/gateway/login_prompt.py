@@ -20,6 +20,8 @@ from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
 
 FindDesk = Callable[[], LoginDesk | None]
+# What a stateless client may be asked more for (2026-07-28, MRTR).
+_MAY_ASK = frozenset({"tools/call", "prompts/get", "resources/read"})
 _COMPLETE = "notifications/elicitation/complete"
 
 
@@ -57,6 +59,8 @@ class LoginPrompts:
         """Whether the person behind this request was asked and has logged in now."""
         client = ask.client
         if client is None or client.asker is None or not can_open_urls(client.capabilities):
+            return False
+        if client.era is Era.MODERN and ask.method not in _MAY_ASK:
             return False
         flow = await self._flow(server, ask)
         if flow is None:

@@ -198,7 +198,7 @@ async def _answer(exchange: ModernExchange, ask: Ask, capabilities: Members) -> 
     if ask.method in _LEGACY_ONLY:
         return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {ask.method}")
     try:
-        introduction = await exchange.face.introduction(exchange.caller)
+        introduction = await exchange.face.introduction(exchange.caller, Era.MODERN)
         if ask.method == "server/discover":
             answer = jsonrpc.result(jsonrpc.raw(_discovered(introduction)))
         else:

@@ -21,7 +21,6 @@ from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.items import Hidden
 from mcpproxy.gateway.modes.mode import tool_list
 from mcpproxy.gateway.offers import READER_OF
-from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.subscriptions import Subscriptions, Wish
 from mcpproxy.gateway.task_owners import LIST, TaskOwners
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -81,7 +80,7 @@ class Single:
         self._levels = shared.levels
         self._tasks = shared.tasks
 
-    async def introduction(self, caller: Caller) -> Members:
+    async def introduction(self, caller: Caller, era: Era) -> Members:
         live = self._live()
         agreed = await live.introduced()
         shown = {name: value for name, value in agreed.result.items() if name != "protocolVersion"}
@@ -104,6 +103,7 @@ class Single:
             if ask.method.startswith(_TASK):
                 return await self._task(live, ask)
             if not _may_ask(ask, live):
+                self._dispatch.turns.denied_item(ask, live.name)
                 return method_not_found(ask.method)
             return await self._pass(live, ask)
         except McpproxyError as error:
@@ -147,10 +147,10 @@ class Single:
         if ask.method not in _READING:
             return method_not_found(ask.method)
         if ask.method == LIST:
-            return self._tasks.seen(ask.caller, live.name, await _asked(live, ask))
+            return self._tasks.seen(ask.caller, live.name, await self._asked(live, ask))
         if not self._tasks.may_see(ask.caller, live.name, ask.params):
             return jsonrpc.error(jsonrpc.INVALID_PARAMS, "Task not found")
-        return await _asked(live, ask)
+        return await self._asked(live, ask)
 
     # --- everything else --------------------------------------------------------------------
 
@@ -165,13 +165,12 @@ class Single:
             case "logging/setLevel" if client is not None and level is not None:
                 return await self._levels.set(client.key, live.name, level)
             case method if method in READER_OF:
-                return _readable(method, await _asked(live, ask))
+                return _readable(method, await self._asked(live, ask))
             case _:
-                return await _asked(live, ask)
+                return await self._asked(live, ask)
 
-
-async def _asked(live: LiveUpstream, ask: Ask) -> Members:
-    return await live.request(Call(ask.method, ask.params or None, ask.sink, ask.client))
+    async def _asked(self, live: LiveUpstream, ask: Ask) -> Members:
+        return await self._dispatch.turns.request(live, ask, ask.params)
 
 
 def _may_ask(ask: Ask, live: LiveUpstream) -> bool:

@@ -36,7 +36,14 @@ UNSUPPORTED_VERSION: Final = -32022
 MODERN_ERRORS: Final = (HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION)
 """Codes that only servers of a modern revision know."""
 
-NAME_OF: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAME_OF: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 """Modern methods whose subject is repeated in the `Mcp-Name` header, and the member it is."""
 
 
