@@ -3,6 +3,7 @@
 Law: it has its own arithmetic; the product's word is taken only where it is what is judged.
 """
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from mcpproxy.core.errors import LoginRequired, TokenUnavailable
@@ -22,6 +23,9 @@ HOUR: Final = 3600.0
 
 LONGEST_ANSWER: Final = 25.0
 """No answer travels longer, connecting included."""
+
+PATIENCE: Final = 120
+"""Seconds for a refresh that is under way to be over."""
 
 NOTICED_WITHIN: Final = 9 * 3600.0
 """After the access token is dead, the longest outage and a clock set back included."""
@@ -191,13 +195,23 @@ class Checks(Waste):
         """Every login against the provider's own record, after the trouble is over."""
         world = self._world
         for family in world.provider.families():
-            grant = await world.vault.load_grant(family.server)
+            grant = await self._concluded(family.server)
             if grant is None:
                 self.fail(family.server, "the grant was deleted")
             elif grant != world.durable[family.server]:
                 self.fail(family.server, "the store forgot what it had stored")
             elif not self.is_over(family) and not family.copied:
                 self._judge_living(family, grant)
+
+    async def _concluded(self, server: str) -> Grant | None:
+        """What is stored, after the refresh that may just be under way: its answer is news."""
+        for _ in range(PATIENCE):
+            grant = await self._world.vault.load_grant(server)
+            if grant is None or grant.attempt is None:
+                return grant
+            await asyncio.sleep(1.0)
+        self.fail(server, "a refresh does not come to its end")
+        return grant
 
     def _judge_living(self, family: Family, grant: Grant) -> None:
         """It is not given up, works again, and nothing of it was forgotten."""

@@ -165,7 +165,9 @@ class Process:
     def boundary_now(self, server: str, where: str) -> None:
         """As `boundary`, where nothing can stand still."""
         world = self.world
-        if self.alive and world.faults.crash(world.now(), busy_with=[server, *self.on_the_way]):
+        sent = [flight.server for flight in world.flights if flight.process is self]
+        busy_with = [server, *sent, *self.on_the_way]
+        if self.alive and world.faults.crash(world.now(), busy_with=busy_with):
             world.trace(self.name, "CRASH", server, where)
             self.die()
         if not self.alive:

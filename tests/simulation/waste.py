@@ -221,7 +221,8 @@ class Waste:
         """The vault is an older one: nothing that came after is known to anybody."""
         for server in self._paces:
             self.logged_in(server)
-            self._pace(server).asked = True
+            # The clock may have been set since the tokens came that are stored again.
+            self._pace(server).asked, self._pace(server).issued_at = True, 0.0
 
     def refused_for_once(self, server: str) -> None:
         """A refusal was told that is none; by a provider that refuses early, until the access
