@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ async def test_sessions_are_bounded_and_the_oldest_makes_room_until_it_is_back()
 async def test_ids_come_back_as_they_were_sent() -> None:
     async with a_site() as site, a_peer(site) as peer:
         await peer.begin()
-        for request_id in (0, -1, 2**53, "a", "ü\n", "1"):
+        for request_id in (0, -1, 2**53, 2.0, "a", "ü\n", "1"):
             answer = await peer.post(tool_call(request_id))
             assert answer.json()["id"] == request_id
             assert type(answer.json()["id"]) is type(request_id)
@@ -115,6 +116,41 @@ async def test_a_batch_is_answered_as_one() -> None:
         answer = await peer.post([tool_call(1, {"n": 1}), note, tool_call(2), LIST | {"id": 3}])
         assert [response["id"] for response in answer.json()] == [1, 2, 3]
         assert (await peer.post([note, note])).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (LIST | {"id": 1.5}, "string or an integer"),
+        (LIST | {"id": -1e-3}, "string or an integer"),
+        (LIST | {"id": None}, "a request, a notification"),
+        ({name: value for name, value in LIST.items() if name != "jsonrpc"}, "jsonrpc"),
+        (LIST | {"jsonrpc": "1.0"}, "jsonrpc"),
+        ({"id": 1, "result": {}}, "jsonrpc"),
+        ([LIST, LIST | {"id": 2.5}], "string or an integer"),
+        ([INITIALIZE], "of its own"),
+        ([LIST, INITIALIZE], "of its own"),
+        ([], "at least one"),
+    ],
+)
+async def test_what_is_no_message_of_a_client_is_refused_and_says_why(
+    wrong: Any, said: str
+) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        await peer.begin()
+        answer = await peer.post(wrong)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == -32600
+        assert said in answer.json()["error"]["message"]
+        assert answer.json()["id"] is None
+
+
+async def test_the_stateless_era_has_no_batches() -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        request = LIST | {"params": {"_meta": META}}
+        answer = await peer.post([request], **{"MCP-Protocol-Version": MODERN})
+        assert answer.status_code == 400
+        assert "no batches" in answer.json()["error"]["message"]
 
 
 async def test_a_batch_of_more_requests_than_one_client_may_have_waiting_is_refused() -> None:

@@ -16,12 +16,13 @@ from mcpproxy.gateway.legacy import ALLOW, LegacyExchange, Shape, refuse
 from mcpproxy.gateway.place import FaceOf, Place
 from mcpproxy.gateway.sse_face import MESSAGES, SSE, SseExchange
 from mcpproxy.gateway.wire import jsonrpc
-from mcpproxy.gateway.wire.jsonrpc import Kind, Members
+from mcpproxy.gateway.wire.jsonrpc import Members
 
 Authenticate = Callable[[Scope], Caller | None]
 """Who is asking, by the request's credentials; None when nobody we know."""
 
 _PREFIX: Final = "/mcp"
+_INITIALIZE: Final = "initialize"
 _NO_KEY: Final = (
     "This endpoint needs a key: send it as X-API-Key or as Authorization: Bearer. "
     "`mcpproxy status` says where the key is."
@@ -84,10 +85,11 @@ class Endpoint:
     ) -> None:
         messages, shape = found
         first = messages[0]
-        alone = len(messages) == 1
-        if alone and modern.is_modern(first, headers):
+        if modern.is_modern(first, headers):
+            if shape is Shape.BATCH:
+                return await refuse(legacy.send, 400, "This revision has no batches")
             return await modern.serve(self._down.modern(legacy), first, headers)
-        if alone and jsonrpc.text(first.get("method")) == "initialize":
+        if jsonrpc.text(first.get("method")) == _INITIALIZE:
             return await legacy.initialize(first)
         session = await legacy.session(headers)
         if session is not None:
@@ -112,13 +114,14 @@ class Endpoint:
         try:
             messages = jsonrpc.parse(body)
         except ProtocolError as error:
-            wrong = jsonrpc.error(jsonrpc.PARSE_ERROR, error.message)
-            await respond(send, 400, jsonrpc.answered(wrong, None))
+            refusal = jsonrpc.error(jsonrpc.PARSE_ERROR, error.message)
+            await respond(send, 400, jsonrpc.answered(refusal, None))
             return None
-        if not messages or any(jsonrpc.kind(each) is Kind.INVALID for each in messages):
-            await refuse(send, 400, "A message is a request, a notification or a response")
+        shape = Shape.BATCH if jsonrpc.is_batch(body) else Shape.SINGLE
+        if (wrong := _wrong(messages, shape)) is not None:
+            await refuse(send, 400, wrong)
             return None
-        return messages, Shape.BATCH if jsonrpc.is_batch(body) else Shape.SINGLE
+        return messages, shape
 
     # --- HTTP+SSE ---------------------------------------------------------------------------
 
@@ -146,6 +149,17 @@ class Endpoint:
             case _:
                 allow = b"GET" if ending == SSE else b"POST"
                 await respond(send, 405, headers=((b"allow", allow),))
+
+
+def _wrong(messages: list[Members], shape: Shape) -> str | None:
+    """Why a body is refused, or None."""
+    for message in messages:
+        if (breach := jsonrpc.breach(message)) is not None:
+            return breach
+        # A batch can only be of a version that was agreed before (2025-03-26, lifecycle).
+        if shape is Shape.BATCH and jsonrpc.text(message.get("method")) == _INITIALIZE:
+            return "initialize is a message of its own, not part of a batch"
+    return None if messages else "A batch has at least one message"
 
 
 def _request_id(scope: Scope) -> str:

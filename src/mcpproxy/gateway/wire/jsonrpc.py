@@ -129,6 +129,26 @@ def kind(message: Members) -> Kind:
     return Kind.INVALID
 
 
+def breach(message: Members) -> str | None:
+    """What a client's message has against it; servers are read more kindly.
+
+    JSON-RPC 2.0, sections 4 and 5; a request's id is a string or an integer (2025-11-25,
+    "Requests").
+    """
+    if kind(message) is Kind.INVALID:
+        return "A message is a request, a notification or a response"
+    if message.get("jsonrpc") != _VERSION:
+        return 'A message has the member "jsonrpc": "2.0"'
+    if "id" in message and "method" in message and not _is_id(bytes(message["id"])):
+        return "A request's id is a string or an integer"
+    return None
+
+
+def _is_id(raw: bytes) -> bool:
+    """Some write an integer as 1.0: only what is left over makes it another number."""
+    return raw.isdigit() or raw[:1] == b'"' or float(raw).is_integer()
+
+
 def number(raw: Raw | None) -> int | None:
     """A request id of ours as it came back: an integer, or the same in quotes."""
     digits = bytes(raw).strip(b'"') if raw else b""
