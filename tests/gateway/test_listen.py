@@ -1,5 +1,6 @@
 """`subscriptions/listen` towards stateless clients."""
 
+import json
 from typing import Any
 
 import pytest
@@ -140,6 +141,8 @@ async def test_the_official_client_hears_that_tools_changed() -> None:
         listen("x" * 300, toolsListChanged=True),
         listen(1, resourceSubscriptions=["a://" + "x" * 300_000]),
         listen(1, toolsListChanged=True, unknown="x" * 300_000),
+        listen(1, toolsListChanged=True) | {"unknown": "x" * 300_000},
+        json.dumps(listen(1, toolsListChanged=True)).encode() + b" " * 300_000,
     ],
 )
 async def test_a_subscription_that_would_keep_much_is_refused(asked: Any) -> None:

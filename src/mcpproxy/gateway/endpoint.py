@@ -13,6 +13,8 @@ from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.asgi import Receive, Scope, Send, headers_of, read_body, respond
 from mcpproxy.gateway.downstream import Downstream
 from mcpproxy.gateway.legacy import ALLOW, LegacyExchange, Shape, refuse
+from mcpproxy.gateway.listen import MAX_BODY, TOO_LONG
+from mcpproxy.gateway.listening import LISTEN
 from mcpproxy.gateway.place import FaceOf, Place
 from mcpproxy.gateway.sse_face import MESSAGES, SSE, SseExchange
 from mcpproxy.gateway.wire import jsonrpc
@@ -118,7 +120,7 @@ class Endpoint:
             await respond(send, 400, jsonrpc.answered(refusal, None))
             return None
         shape = Shape.BATCH if jsonrpc.is_batch(body) else Shape.SINGLE
-        if (wrong := _wrong(messages, shape)) is not None:
+        if (wrong := _wrong(messages, shape, len(body))) is not None:
             await refuse(send, 400, wrong)
             return None
         return messages, shape
@@ -151,7 +153,7 @@ class Endpoint:
                 await respond(send, 405, headers=((b"allow", allow),))
 
 
-def _wrong(messages: list[Members], shape: Shape) -> str | None:
+def _wrong(messages: list[Members], shape: Shape, size: int) -> str | None:
     """Why a body is refused, or None."""
     for message in messages:
         if (breach := jsonrpc.breach(message)) is not None:
@@ -159,6 +161,8 @@ def _wrong(messages: list[Members], shape: Shape) -> str | None:
         # A batch can only be of a version that was agreed before (2025-03-26, lifecycle).
         if shape is Shape.BATCH and jsonrpc.text(message.get("method")) == _INITIALIZE:
             return "initialize is a message of its own, not part of a batch"
+        if size > MAX_BODY and jsonrpc.text(message.get("method")) == LISTEN:
+            return TOO_LONG
     return None if messages else "A batch has at least one message"
 
 

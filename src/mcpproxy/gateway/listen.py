@@ -38,9 +38,10 @@ _FLAG_OF: Final = {
     "notifications/resources/list_changed": "resourcesListChanged",
 }
 _MAX_URIS: Final = 1000
-# What a stream keeps of its request, as long as it is open.
 _MAX_ID: Final = 256
-_MAX_PARAMS: Final = 256 * 1024
+MAX_BODY: Final = 256 * 1024
+"""Bytes of a request that is kept open: all of them stay in memory as long as its stream."""
+TOO_LONG: Final = "The request is too long to be kept open"
 
 
 class _Wanted(msgspec.Struct):
@@ -126,8 +127,8 @@ class Listens:
         receive: Receive,
     ) -> None:
         """Until the client goes away, or we do."""
-        if len(listen_id) > _MAX_ID or sum(map(len, params.values())) > _MAX_PARAMS:
-            return await _refuse(send, listen_id, "The request is too long to be kept open")
+        if len(listen_id) > _MAX_ID:
+            return await _refuse(send, listen_id, TOO_LONG)
         try:
             wanted = msgspec.json.decode(params.get("notifications", b"{}"), type=_Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
