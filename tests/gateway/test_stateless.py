@@ -211,6 +211,21 @@ def test_a_result_that_is_no_object_is_an_error_and_not_half_of_one(result: byte
         stamped(jsonrpc.result(result), "tools/call", INFO)
 
 
+@pytest.mark.parametrize("path", ["", "/s/up"])
+async def test_clients_of_both_eras_hear_the_same_of_a_result_that_is_no_object(path: str) -> None:
+    async def answer(seen: Seen) -> Any:
+        return {"result": [1]} if seen.method == "tools/call" else None
+
+    async with a_site(Scripted(answer)) as site, a_peer(site, path) as peer:
+        name = "echo" if path else "up__echo"
+        call, headers = modern("tools/call", name=name, arguments={})
+        newer = (await peer.post(call, **headers, **{"Mcp-Name": name})).json()["error"]
+        await peer.begin()
+        del call["params"]["_meta"]
+        assert (await peer.post(call)).json()["error"] == newer
+        assert "an object was expected" in newer["message"]
+
+
 def test_what_a_list_says_of_its_own_age_is_kept() -> None:
     said = jsonrpc.result(b'{"tools":[],"ttlMs":5,"cacheScope":"public"}')
     kept = json.loads(bytes(stamped(said, "tools/list", None)["result"]))

@@ -195,7 +195,7 @@ async def answered(
         if method == SET_LEVEL:
             session.log_level = _level(params)
         ask = Ask(session.caller, method, params, sink, session.client(asker), http_id)
-        answer = await session.face.answer(ask)
+        answer = _whole(await session.face.answer(ask), session.face)
         if method in _WISHES and "result" in answer:
             session.wished(method, jsonrpc.text(params.get("uri")) or "")
     except ProtocolError as error:
@@ -209,6 +209,18 @@ async def answered(
         if task is not None:
             session.ended(key, task)
     return jsonrpc.answered(answer, request_id)
+
+
+def _whole(answer: Members, face: Face) -> Members:
+    """The answer, or an error in place of a result that is no object: no client could read it."""
+    result = answer.get("result")
+    if result is None or memoryview(result)[:1] == b"{":
+        return answer
+    try:
+        jsonrpc.members(result)
+    except ProtocolError as error:
+        return rpc_error(error, face.server or "mcpproxy")
+    return answer
 
 
 async def told(session: ClientSession, message: Members) -> None:
