@@ -118,11 +118,9 @@ class Gateway:
         self._hub.when_gone(self._subscriptions.forget)
         self._hub.when_gone(self._levels.forget)
         gathered = Gathered(self._pool, self._stock, dispatch, self._subscriptions)
-        self._notifications = Notifications(
-            self._hub, self._subscriptions, self._levels, dispatch.tasks
-        )
-        self._single = Shared(dispatch, self._subscriptions, self._levels, dispatch.tasks)
-        tasks = Tasks(self._pool, dispatch, limits)
+        tasks, owners = Tasks(self._pool, dispatch, limits), dispatch.tasks
+        self._notifications = Notifications(self._hub, self._subscriptions, self._levels, owners)
+        self._single = Shared(dispatch, self._subscriptions, self._levels, owners, limits.task_wait)
         holdings = Holdings(self._pool, self._stock, gathered, self._levels, tasks)
         direct = Aggregate(DirectMode(self._catalog, dispatch), holdings)
         self._faces = _places(direct, Aggregate(retrieve, holdings), routing_mode)

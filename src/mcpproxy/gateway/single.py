@@ -6,6 +6,7 @@ is left out of its list, and what the caller may not have is not there.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -22,7 +23,7 @@ from mcpproxy.gateway.items import Hidden
 from mcpproxy.gateway.modes.mode import tool_list
 from mcpproxy.gateway.offers import READER_OF
 from mcpproxy.gateway.subscriptions import Subscriptions, Wish
-from mcpproxy.gateway.task_owners import LIST, TaskOwners
+from mcpproxy.gateway.task_owners import LIST, RESULT, TaskOwners
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
@@ -65,6 +66,7 @@ class Shared:
     subscriptions: Subscriptions
     levels: WantedLevels
     tasks: TaskOwners
+    task_wait: timedelta
 
 
 class Single:
@@ -79,6 +81,7 @@ class Single:
         self._subscriptions = shared.subscriptions
         self._levels = shared.levels
         self._tasks = shared.tasks
+        self._task_wait = shared.task_wait
 
     async def introduction(self, caller: Caller, era: Era) -> Members:
         live = self._live()
@@ -150,6 +153,8 @@ class Single:
             return self._tasks.seen(ask.caller, live.name, await self._asked(live, ask))
         if not self._tasks.may_see(ask.caller, live.name, ask.params):
             return jsonrpc.error(jsonrpc.INVALID_PARAMS, "Task not found")
+        if ask.method == RESULT:
+            return await self._dispatch.turns.request(live, ask, ask.params, self._task_wait)
         return await self._asked(live, ask)
 
     # --- everything else --------------------------------------------------------------------

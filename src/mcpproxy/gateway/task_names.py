@@ -33,7 +33,7 @@ _Exchange = Callable[[str], str]
 def split_task(shown: str) -> tuple[str, str] | None:
     """The head that names the server, and the server's own id; None if this is no name of ours."""
     head, mark, own = shown.partition(_MARK)
-    return (head, own) if mark and own else None
+    return (head, own) if head and mark and own else None
 
 
 @dataclass(frozen=True, slots=True)

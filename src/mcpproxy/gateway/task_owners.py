@@ -16,6 +16,7 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 
 STATUS: Final = "notifications/tasks/status"
 LIST: Final = "tasks/list"
+RESULT: Final = "tasks/result"
 _MAX_KEPT: Final = 10_000
 
 _decode_array: Final = msgspec.json.Decoder(list[Members]).decode

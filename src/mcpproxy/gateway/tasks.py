@@ -23,13 +23,12 @@ from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.task_abilities import EXTENSION, knows_extension, task_abilities, together
 from mcpproxy.gateway.task_names import TaskNames, split_task
-from mcpproxy.gateway.task_owners import LIST
+from mcpproxy.gateway.task_owners import LIST, RESULT
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
-RESULT: Final = "tasks/result"
 _METHODS: Final = {
     Era.LEGACY: frozenset({"tasks/get", RESULT, "tasks/cancel", LIST}),
     Era.MODERN: frozenset({"tasks/get", "tasks/update", "tasks/cancel"}),
@@ -83,7 +82,7 @@ class Tasks:
             return _unknown(shown)
         names = TaskNames(live.name)
         params = {**ask.params, "taskId": jsonrpc.raw(own)}
-        limit = self._limits.ask_timeout if ask.method == RESULT else None
+        limit = self._limits.task_wait if ask.method == RESULT else None
         response = await self._dispatch.request(live, ask, params, limit)
         if ask.method == RESULT:
             self._dispatch.mentions.heard(ask.caller.name, live.name, response)
