@@ -52,6 +52,8 @@ class GatewayLimits:
     max_hidden: int = 100
     # A person answers what an upstream asks within this; a call's own time stands still meanwhile.
     ask_timeout: timedelta = timedelta(minutes=10)
+    # What a task came to is waited for so long; then it is asked for again.
+    task_wait: timedelta = timedelta(minutes=10)
     # How often one call may ask for more before it is answered, and how much at once.
     max_ask_rounds: int = 10
     max_asked_at_once: int = 16
@@ -82,7 +84,7 @@ class GatewayLimits:
     max_kept_events: int = 512
     max_kept_bytes: int = 64 * 1024 * 1024
     max_kept_streams: int = 64
-    # Questions to one client, requests of one HTTP+SSE client or in one batch, streams of
+    # Questions to one client, requests of one session that wait for their answers, streams of
     # subscriptions, and calls that wait for the retry of a stateless client.
     max_questions: int = 64
     max_client_requests: int = 256
