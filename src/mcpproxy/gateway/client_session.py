@@ -23,6 +23,7 @@ from mcpproxy.gateway.faces import TOOLS_CHANGED, Face
 from mcpproxy.gateway.hub import News
 from mcpproxy.gateway.inquiries import Inquiries, Inquiry, no_answer
 from mcpproxy.gateway.levels import LOG, is_loud_enough
+from mcpproxy.gateway.shares import Holder
 from mcpproxy.gateway.streams import RUN, EventStream, Kept, event_place
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -82,6 +83,7 @@ class ClientSession:
         self.cancelled: set[asyncio.Task[object]] = set()
         self.inquiries = Inquiries()
         self.standing: EventStream | None = None
+        self._holder = Holder(caller.name, session_id)
         self._kept = kept
         self._changed = changed
         self.limits = kept.limits
@@ -150,7 +152,7 @@ class ClientSession:
 
     def _new_stream(self, name: str) -> EventStream:
         """One more; of those that are over the oldest go, where there are too many."""
-        made = self._streams[name] = EventStream(name, self._kept, self._detached)
+        made = self._streams[name] = EventStream(name, self._holder, self._kept, self._detached)
         for each in list(self._streams.values()):
             if len(self._streams) <= self.limits.max_kept_streams:
                 break

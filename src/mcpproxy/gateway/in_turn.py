@@ -16,8 +16,9 @@ from mcpproxy.core.errors import ProtocolError
 from mcpproxy.core.notices import ItemAsked, ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.ask import Ask
-from mcpproxy.gateway.client import Client
+from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.session import Call
+from mcpproxy.gateway.shares import Holder
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -78,7 +79,7 @@ class InTurn:
         outcome, size = "overloaded", 0
         try:
             if not gate.enter_now():
-                await gate.enter()
+                await gate.enter(_holder(ask))
             outcome = "unavailable"
             try:
                 response = await live.request(call, limit)
@@ -138,6 +139,13 @@ def _address(uri: str) -> str:
     scheme, mark, rest = head.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _holder(ask: Ask) -> Holder:
+    """A client of the stateless era has no session: its requests are its caller's."""
+    client = ask.client
+    session = client.key if client is not None and client.era is Era.LEGACY else ""
+    return Holder(ask.caller.name, session)
 
 
 def _kept(arguments: Raw | bytes) -> bytes:

@@ -1,7 +1,8 @@
 """`subscriptions/listen` (2026-07-28): a stream of what changes, as far as its client wants it.
 
 Law: the acknowledgment comes first and says what is honoured; nothing else is ever sent. A client
-that reads too slowly is sent away: it asks again and reads the lists anew.
+that reads too slowly is sent away: it asks again and reads the lists anew. Where there is no room
+the caller with the most streams loses its oldest, or gets no more.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from mcpproxy.gateway.client import Client, Era
 from mcpproxy.gateway.faces import Face
 from mcpproxy.gateway.hub import Hub, News
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.shares import Holder, Shares
 from mcpproxy.gateway.wire import eras, jsonrpc, sse
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -111,7 +113,7 @@ class Listens:
     def __init__(self, hub: Hub, limits: GatewayLimits) -> None:
         self._hub = hub
         self._limits = limits
-        self._open: set[Subscription] = set()
+        self._open: Shares[Subscription] = Shares()
         self._closing = False
 
     def __len__(self) -> int:
@@ -133,12 +135,11 @@ class Listens:
             wanted = msgspec.json.decode(params.get("notifications", b"{}"), type=_Wanted)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return await _refuse(send, listen_id, f"params.notifications: {error}")
-        if len(self._open) >= self._limits.max_listens or self._closing:
-            return await _refuse(send, listen_id, "Too many subscriptions are open")
         opened = Subscription(face, caller, listen_id, self._limits.max_queued_notices)
+        if self._closing or not self._found_room(opened):
+            return await _refuse(send, listen_id, "Too many subscriptions are open")
         gone = asyncio.create_task(until_gone(receive))
         gone.add_done_callback(lambda _: opened.end())
-        self._open.add(opened)
         self._hub.add(opened)
         try:
             await self._honour(opened, wanted)
@@ -152,7 +153,7 @@ class Listens:
             await end_stream(send)
         finally:
             gone.cancel()
-            self._open.discard(opened)
+            self._open.drop(Holder(caller.name), opened)
             self._hub.remove(opened)
 
     def close(self) -> None:
@@ -160,6 +161,17 @@ class Listens:
         self._closing = True
         for each in self._open:
             each.end()
+
+    def _found_room(self, opened: Subscription) -> bool:
+        holder = Holder(opened.caller.name)
+        self._open.add(holder, opened)
+        if len(self._open) > self._limits.max_listens:
+            pays = self._open.most(holder)
+            gone = opened if pays == holder else self._open.oldest(pays)
+            self._open.drop(pays, gone)
+            gone.end()
+            return gone is not opened
+        return True
 
     async def _honour(self, opened: Subscription, wanted: _Wanted) -> None:
         flags = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")

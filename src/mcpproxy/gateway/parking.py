@@ -1,12 +1,12 @@
 """Calls of stateless clients that wait for what their clients were asked (2026-07-28, MRTR).
 
 Law: what we hand out to be handed back is unguessable, holds once, and only for the caller, the
-place and the request it was made for. Parked calls are bounded in number and in time.
+place and the request it was made for. Parked calls are bounded in time and in number; where there
+are too many, the caller with the most of them loses its oldest.
 """
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from mcpproxy.gateway.abilities import refusal
 from mcpproxy.gateway.inquiries import no_answer
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.reply import Reply
+from mcpproxy.gateway.shares import Holder, Shares
 from mcpproxy.gateway.streams import RUN
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -196,7 +197,8 @@ class ParkingLot:
 
     def __init__(self, limits: GatewayLimits) -> None:
         self.limits = limits
-        self._parked: OrderedDict[str, tuple[ParkableCall, asyncio.TimerHandle]] = OrderedDict()
+        self._parked: dict[str, tuple[ParkableCall, asyncio.TimerHandle]] = {}
+        self._shares: Shares[str] = Shares()
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -206,8 +208,10 @@ class ParkingLot:
         patience = self.limits.ask_timeout.total_seconds()
         timer = asyncio.get_running_loop().call_later(patience, self._expire, state)
         self._parked[state] = (call, timer)
+        holder = Holder(call.subject.caller)
+        self._shares.add(holder, state)
         if len(self._parked) > self.limits.max_parked:
-            self._expire(next(iter(self._parked)))
+            self._expire(self._shares.oldest(self._shares.most(holder)))
         return state
 
     def take(self, state: str, subject: Subject) -> ParkableCall | None:
@@ -215,8 +219,7 @@ class ParkingLot:
         found = self._parked.get(state)
         if found is None or found[0].subject != subject:
             return None
-        del self._parked[state]
-        found[1].cancel()
+        self._forget(state)
         return found[0]
 
     def close(self) -> None:
@@ -224,7 +227,11 @@ class ParkingLot:
             self._expire(state)
 
     def _expire(self, state: str) -> None:
-        found = self._parked.pop(state, None)
-        if found is not None:
-            found[1].cancel()
-            found[0].give_up()
+        if state in self._parked:
+            self._forget(state).give_up()
+
+    def _forget(self, state: str) -> ParkableCall:
+        call, timer = self._parked.pop(state)
+        self._shares.drop(Holder(call.subject.caller), state)
+        timer.cancel()
+        return call

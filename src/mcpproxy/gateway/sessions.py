@@ -1,11 +1,12 @@
 """Our clients' sessions (2025-11-25 and older): who they are and what waits for them.
 
-Law: bounded in number and age. A session belongs to the caller and place it was made for; to
+Law: bounded in age and in number; where there are too many, the caller with the most of them loses
+one. A session belongs to the caller and place it was made for; to
 anybody else it does not exist. It outlives us: its id says what the next run of us must know.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
@@ -146,7 +147,7 @@ class ClientSessions:
         self, session_id: str, caller: Caller, face: Face, place: str, introduced: Introduced
     ) -> ClientSession:
         now = self._clock.elapsed()
-        self._forget_old(now)
+        self._forget_old(now, caller)
         made = ClientSession(
             session_id, caller, face, place, introduced, self._kept, self._book.changed
         )
@@ -155,17 +156,25 @@ class ClientSessions:
         self._hub.add(made)
         return made
 
-    def _forget_old(self, now: timedelta) -> None:
+    def _forget_old(self, now: timedelta, coming: Caller) -> None:
         while self._sessions:
             oldest = next(iter(self._sessions.values()))
             if now - oldest.used_at > self._limits.session_idle:
                 self.end(oldest)
             elif len(self._sessions) >= self._limits.max_sessions:
                 # Only forgotten: should its client come back, it is revived.
-                quiet = (each for each in self._sessions.values() if each.is_quiet)
-                self._drop(next(quiet, oldest))
+                theirs = self._of_who_has_most(coming) or [oldest]
+                quiet = (each for each in theirs if each.is_quiet)
+                self._drop(next(quiet, theirs[0]))
             else:
                 return
+
+    def _of_who_has_most(self, coming: Caller) -> list[ClientSession]:
+        """The sessions of the caller with the most of them, the one that comes counted too."""
+        counts = Counter(each.caller.name for each in self._sessions.values())
+        counts[coming.name] += 1
+        most = max(counts, key=lambda name: (counts[name], name == coming.name))
+        return [each for each in self._sessions.values() if each.caller.name == most]
 
     def _drop(self, session: ClientSession) -> None:
         self._sessions.pop(session.id, None)

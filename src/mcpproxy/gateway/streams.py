@@ -1,18 +1,20 @@
 """Event streams towards a client that can come back to them: what was said, kept for a while.
 
 Law: an event has an id, and who comes back with the last one it saw gets all that followed it.
-Kept events are bounded, the oldest go first; one connection reads a stream at a time.
+Kept events are bounded, the oldest go first, of the session that most is kept of; one connection
+reads a stream at a time.
 """
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
 from mcpproxy.gateway.asgi import Send, begin_stream, end_stream, write
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.shares import Holder, Shares
 from mcpproxy.gateway.wire import sse
 
 # Ids of another run of the program are not ours, whatever they look like.
@@ -20,25 +22,30 @@ RUN: Final = secrets.token_hex(4)
 
 
 class Kept:
-    """All events that are kept for clients who come back, the oldest first."""
+    """All events that are kept for clients who come back."""
 
     def __init__(self, limits: GatewayLimits) -> None:
         self.limits = limits
-        self._events: OrderedDict[tuple[EventStream, int], int] = OrderedDict()
-        self._bytes = 0
+        self._events: Shares[tuple[EventStream, int]] = Shares()
 
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._events.weight
+
     def keep(self, stream: "EventStream", number: int, size: int) -> None:
-        self._events[stream, number] = size
-        self._bytes += size
-        while self._bytes > self.limits.max_kept_bytes and len(self._events) > 1:
-            (oldest, _), _ = next(iter(self._events.items()))
+        """One event more; room is made by what was there before, never by the new one."""
+        events = self._events
+        while events.count and events.weight + size > self.limits.max_kept_bytes:
+            oldest, _ = events.oldest(events.most(stream.holder))
             oldest.forget_first()
+        events.add(stream.holder, (stream, number), size)
 
     def forget(self, stream: "EventStream", number: int) -> None:
-        self._bytes -= self._events.pop((stream, number))
+        self._events.drop(stream.holder, (stream, number))
 
 
 class EventStream:
@@ -47,8 +54,11 @@ class EventStream:
     `detached` is called when the connection that read it is gone and none took its place.
     """
 
-    def __init__(self, name: str, kept: Kept, detached: Callable[["EventStream"], None]) -> None:
+    def __init__(
+        self, name: str, holder: Holder, kept: Kept, detached: Callable[["EventStream"], None]
+    ) -> None:
         self.name = name
+        self.holder = holder
         self.ended = False
         self._kept = kept
         self._detached = detached
@@ -62,10 +72,10 @@ class EventStream:
 
     def put(self, message: bytes) -> None:
         self._last += 1
-        self._events.append((self._last, message))
-        if len(self._events) > self._kept.limits.max_kept_events:
+        if len(self._events) >= self._kept.limits.max_kept_events:
             self.forget_first()
         self._kept.keep(self, self._last, len(message))
+        self._events.append((self._last, message))
         self._woken.set()
 
     def end(self) -> None:
@@ -152,6 +162,6 @@ class EventStream:
 def event_place(event_id: str) -> tuple[str, int] | None:
     """The stream's name and the number in it that an event id holds."""
     name, dash, number = event_id.rpartition("-")
-    if not dash or not number.isdigit() or len(number) > 12:
+    if not dash or not (number.isascii() and number.isdigit()) or len(number) > 12:
         return None
     return name, int(number)

@@ -1,11 +1,11 @@
-"""How many calls go at once: at each server and in all, in the order in which they came.
+"""How many calls go at once: at each server and in all.
 
-Law: a call that finds room never waits, not even for the event loop; who waits is in a bounded
-queue with a deadline, and is told which bound it was that kept it.
+Law: a call that finds room never waits, not even for the event loop, and nobody asks whose it is.
+Who waits is in a bounded queue with a deadline, and is told which bound it was that kept it. Places
+that become free go round among callers and their clients; a full queue refuses who waits for most.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from mcpproxy.core.control import Arguments, Bounds, Control
 from mcpproxy.core.errors import Overloaded
 from mcpproxy.core.ports import CallLoad
+from mcpproxy.gateway.shares import Holder, Shares
 
 ALL: Final = ""
 """The name of what is common to all servers; no server is called so."""
@@ -25,37 +26,36 @@ class Turns:
         self.where = where
         self.bounds = bounds
         self.active = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: Shares[asyncio.Future[None]] = Shares()
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return self._waiting.count
 
     def take(self) -> bool:
         """A place, if there is one and nobody waits for it."""
         limit = self.bounds.at_once
-        if limit and (self.active >= limit or self._waiting):
+        if limit and (self.active >= limit or self._waiting.count):
             return False
         self.active += 1
         return True
 
-    async def wait(self) -> None:
+    async def wait(self, holder: Holder) -> None:
         """A place, in turn. Raises Overloaded."""
         if self.take():
             return
-        if len(self._waiting) >= self.bounds.waiting:
-            raise self._overloaded(f"and {_calls(self.waiting)} waiting already", "queue_size")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.add(holder, turn)
+        if self.waiting > self.bounds.waiting:
+            self._refuse_one(holder)
         patience = self.bounds.patience.total_seconds()
         try:
             async with asyncio.timeout(patience):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            self._waiting.drop(holder, turn)
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()  # it was given a place and cannot use it
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 raise self._overloaded(
                     f"and none ended within {patience:g} s", "queue_timeout"
@@ -67,12 +67,23 @@ class Turns:
         self.admit()
 
     def admit(self) -> None:
-        """Give places that are free to those who wait longest."""
-        while self._waiting and (not self.bounds.at_once or self.active < self.bounds.at_once):
-            turn = self._waiting.popleft()
+        """Give places that are free to those whose turn it is."""
+        while self.waiting and (not self.bounds.at_once or self.active < self.bounds.at_once):
+            turn = self._waiting.next()
             if not turn.done():
                 self.active += 1
                 turn.set_result(None)
+
+    def _refuse_one(self, last: Holder) -> None:
+        """Of whom the most calls wait, the one that came last does not any more."""
+        pays = self._waiting.most(last)
+        turn = self._waiting.newest(pays)
+        self._waiting.drop(pays, turn)
+        if not turn.done():
+            why = f"and {_calls(self.waiting)} waiting already"
+            if pays != last:
+                why += "; a client with fewer took this one's place"
+            turn.set_exception(self._overloaded(why, "queue_size"))
 
     def _overloaded(self, why: str, second: str) -> Overloaded:
         prefix = "" if self.where == ALL else f"of {self.where} "
@@ -106,11 +117,11 @@ class Gate:
         self._own.leave()
         return False
 
-    async def enter(self) -> None:
+    async def enter(self, holder: Holder) -> None:
         """In turn; then `leave` is owed. Raises Overloaded."""
-        await self._own.wait()
+        await self._own.wait(holder)
         try:
-            await self._all.wait()
+            await self._all.wait(holder)
         except BaseException:
             self._own.leave()
             raise
