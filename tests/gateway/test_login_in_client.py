@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from mcpproxy.core.errors import DiscoveryFailed, LoginRequired
-from mcpproxy.core.model import Secret
+from mcpproxy.core.model import Secret, Upstream
 from mcpproxy.core.ports import LoginFlow, LoginWay
 from mcpproxy.gateway.access import Caller, Permit
 from tests.gateway.asking_peer import asking, asking_site
-from tests.gateway.by_hand import Peer, a_peer, streaming
+from tests.gateway.by_hand import Peer, a_peer, a_site, streaming
+from tests.gateway.hostile import Scripted, Seen, scripted
+from tests.gateway.libraries import result
 from tests.gateway.test_asked_back import answer_to, begun
 from tests.gateway.test_parking import modern, retry, sent
-from tests.gateway.world import FAST, KEY, Site, until
+from tests.gateway.world import FAST, KEY, Site, running, until
 
 pytestmark = pytest.mark.anyio
 URL: dict[str, Any] = {"elicitation": {"url": {}}}
@@ -90,6 +92,48 @@ async def ended(desk: Desk, **fields: Any) -> AsyncIterator[Site]:
     async with asking_site(tokens=desk, desk=lambda: desk, **fields) as site:
         desk.token_there = False
         yield site
+
+
+READS: dict[str, Any] = {
+    "resources/read": {"uri": "up+note://1"},
+    "prompts/get": {"name": "up__review"},
+    "completion/complete": {
+        "ref": {"type": "ref/prompt", "name": "up__review"},
+        "argument": {"name": "a", "value": ""},
+    },
+}
+READ: dict[str, Any] = {
+    "resources/read": {"contents": [{"uri": "note://1", "text": "words"}]},
+    "prompts/get": {"messages": []},
+    "completion/complete": {"completion": {"values": ["x"]}},
+}
+
+
+async def readable(seen: Seen) -> Any:
+    """A server that has one of everything."""
+    if seen.method == "initialize":
+        return result(
+            protocolVersion="2025-11-25",
+            capabilities={"prompts": {}, "resources": {}, "completions": {}},
+            serverInfo={"name": "x", "version": "1"},
+        )
+    if seen.method == "prompts/list":
+        return result(prompts=[{"name": "review"}])
+    read = READ.get(seen.method or "")
+    return None if read is None else {"result": read}
+
+
+@asynccontextmanager
+async def unread(desk: Desk) -> AsyncIterator[Site]:
+    """As `ended`, with something to read."""
+    async with a_site(Scripted(readable), tokens=desk, desk=lambda: desk) as site:
+        await site.offered("up")
+        desk.token_there = False
+        yield site
+
+
+def reading(method: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": READS[method]}
 
 
 def words_of(answer: Any) -> str:
@@ -237,3 +281,60 @@ async def test_a_client_that_goes_away_while_it_is_asked_leaves_nothing_behind()
         await until(lambda: not session.in_flight)
         assert not site.gateway._dispatch._logins._asking
         assert peer.headers["X-API-Key"] == KEY
+
+
+# --- what is no call ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", READS)
+async def test_a_read_among_all_servers_goes_on_after_the_login_too(method: str) -> None:
+    desk = Desk()
+    async with unread(desk) as site, a_peer(site) as peer:
+        await begun(peer, **URL)
+        async with streaming(peer, "POST", reading(method)) as stream:
+            question = await stream.next()
+            assert question["params"]["url"] == "https://provider.test/authorize?n=1"
+            await peer.post(answer_to(question, ACCEPT))
+            desk.person()
+            assert (await stream.next())["method"] == "notifications/elicitation/complete"
+            answer = await stream.next()
+    member = next(iter(READ[method]))
+    assert len(answer["result"][member]) == len(READ[method][member])
+
+
+@pytest.mark.parametrize("method", READS)
+async def test_a_stateless_client_is_asked_for_a_login_where_its_era_lets_it(method: str) -> None:
+    desk = Desk()
+    name = READS[method].get("uri", READS[method].get("name"))
+    headers = {"Mcp-Method": method, **({} if name is None else {"Mcp-Name": name})}
+    async with unread(desk) as site, a_peer(site) as peer:
+        peer.headers.update({"MCP-Protocol-Version": "2026-07-28", **headers})
+        read = modern(reading(method), declares=URL)
+        wanted = (await peer.post(read)).json()
+        if name is None:
+            assert "https://provider.test/authorize?n=1 " in wanted["error"]["message"]
+            return
+        assert wanted["result"]["inputRequests"]["q1"]["method"] == "elicitation/create"
+        desk.person()
+        again = retry(reading(method), wanted, {"q1": {"action": "accept"}}, declares=URL)
+        answer = (await peer.post(again)).json()
+        assert answer["result"]["resultType"] == "complete"
+
+
+async def test_a_prompt_of_a_server_that_was_never_there_is_waited_for_with_its_login() -> None:
+    desk = Desk(token_there=False)
+    async with (
+        scripted(Scripted(readable)) as url,
+        running(Upstream("up", url=url), tokens=desk, desk=lambda: desk) as site,
+        a_peer(site) as peer,
+    ):
+        await begun(peer, **URL)
+        async with streaming(peer, "POST", reading("prompts/get")) as stream:
+            question = await stream.next()
+            assert question["method"] == "elicitation/create"
+            await peer.post(answer_to(question, ACCEPT))
+            desk.person()
+            await site.gateway.restart("up")  # as the program does after a login
+            assert (await stream.next())["method"] == "notifications/elicitation/complete"
+            answer = await stream.next()
+    assert answer["result"] == {"messages": []}, answer
