@@ -60,6 +60,16 @@ def test_every_kind_of_line_end_is_understood_one_byte_at_a_time(end: bytes) -> 
     assert (parser.last_id, parser.retry_ms) == ("7", 50)
 
 
+@given(st.lists(st.sampled_from([b"data: x", b"\r", b"\n", b"\r\n"])), st.lists(st.integers(0, 99)))
+def test_mixed_line_ends_mean_the_same_however_they_are_cut(
+    written: list[bytes], places: list[int]
+) -> None:
+    stream = b"".join(written)
+    parser = EventParser(1000)
+    pieces = [event for piece in cut(stream, places) for event in parser.feed(piece)]
+    assert pieces == EventParser(1000).feed(stream)
+
+
 def test_an_event_without_data_is_none_and_the_last_id_stays() -> None:
     parser = EventParser(100)
     assert parser.feed(b"id: 1\n\nevent: x\n\ndata: y\n\n") == [Event(b"y", "message", "1")]

@@ -37,7 +37,8 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes. Raises ProtocolError when one is too large."""
-        if self._after_cr:
+        if self._after_cr and chunk:
+            self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         if not chunk:
             return []
