@@ -11,6 +11,9 @@ from mcpproxy.core.errors import ProtocolError
 
 ACCEPTED: Final = "gzip, deflate"
 PIECE: Final = 256 * 1024
+AT_ONCE: Final = 4 * 1024
+"""Packed bytes that are looked at together: what follows a member is copied for each, so that many
+little ones together would take the square of their time."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _MEMBER: Final = b"\x1f"
 
@@ -23,8 +26,10 @@ class Inflate:
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise ProtocolError(f"the answer has the content encoding {encoding[:40]!r}")
         self._zlib = zlib.decompressobj(_GZIP)
-        self._undecided = encoding == "deflate"
+        self._gzip = encoding != "deflate"
+        self._undecided = not self._gzip
         self._packed = b""
+        self._at = 0
         self._more = False
         self._begun = False
 
@@ -40,24 +45,34 @@ class Inflate:
             wrapped = packed[0] & 0x0F == zlib.DEFLATED
             self._zlib = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
             self._undecided = False
-        self._packed += packed
+        self._packed, self._at = self._packed[self._at :] + packed, 0
         self._more = self._begun = True
 
     def piece(self) -> bytes:
         """Up to PIECE bytes; b"" when there is nothing yet. Raises ProtocolError."""
-        while True:
-            try:
-                plain = self._zlib.decompress(self._packed, PIECE)
-            except zlib.error as error:
-                raise ProtocolError(f"the answer is not what it says it is: {error}") from error
-            self._packed = self._zlib.unconsumed_tail
-            self._more = len(plain) == PIECE
-            if self._zlib.eof and (rest := self._zlib.unused_data)[:1] == _MEMBER:
-                # A gzip body is one member or several (RFC 1952 section 2.2).
-                self._zlib, self._packed, self._more = zlib.decompressobj(_GZIP), rest, True
-                if not plain:
-                    continue
-            return plain
+        plain = b""
+        while self._more and not plain:
+            plain = self._next()
+        return plain
+
+    def _next(self) -> bytes:
+        """What the next few packed bytes hold."""
+        some = self._packed[self._at : self._at + AT_ONCE]
+        if self._zlib.eof:
+            # A gzip body is one member or several (RFC 1952 section 2.2); anything else that
+            # follows is no part of it.
+            if some[:1] != _MEMBER or not self._gzip:
+                self._packed, self._at, self._more = b"", 0, False
+                return b""
+            self._zlib = zlib.decompressobj(_GZIP)
+        try:
+            plain = self._zlib.decompress(some, PIECE)
+        except zlib.error as error:
+            raise ProtocolError(f"the answer is not what it says it is: {error}") from error
+        left = len(self._zlib.unconsumed_tail) + len(self._zlib.unused_data)
+        self._at += len(some) - left
+        self._more = len(plain) == PIECE or self._at < len(self._packed)
+        return plain
 
     def end(self) -> None:
         """There is no more. Raises ProtocolError when there should be."""
