@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcpproxy.core.connection import ConnectionState
+from mcpproxy.core.connection import ConnectionState, Trouble
 from mcpproxy.core.errors import StoreUnavailable
 from mcpproxy.core.model import Transport, Upstream
 from mcpproxy.gateway.client import Era
@@ -157,6 +157,37 @@ async def test_a_server_that_is_silent_about_its_era_works_but_teaches_nothing()
     ):
         assert await spoken(up) == "2025-11-25"
     assert await memory.get_setting("era:up") is None
+
+
+@pytest.mark.parametrize(
+    ("discover", "initialize"),
+    [
+        (Raw(500), Raw(400, b"no", "text/plain")),
+        (Raw(500), Raw(405)),
+        (Raw(500), refused(-32022)),
+        (None, Raw(405)),
+        (None, refused(-32601)),
+    ],
+)
+async def test_who_refuses_only_what_is_older_and_says_nothing_else_is_not_called_no_server(
+    discover: Any, initialize: Any
+) -> None:
+    async def answer(seen: Seen) -> Any:
+        if seen.method != DISCOVER:
+            return initialize
+        if discover is None:
+            await asyncio.sleep(60)
+        return discover
+
+    limits = replace(FAST, discover_timeout=timedelta(milliseconds=50))
+    async with (
+        scripted(Scripted(answer)) as url,
+        lone(Upstream("up", url=url), limits=limits) as up,
+    ):
+        await until(lambda: up.live.connection.state is ConnectionState.ERROR)
+        wrong = Trouble.NETWORK if discover is None else Trouble.UPSTREAM
+        assert up.live.connection.trouble is wrong
+        assert (DISCOVER if discover is None else "500") in (up.live.connection.error or "")
 
 
 # --- memory -----------------------------------------------------------------------------------
@@ -309,6 +340,16 @@ async def test_a_modern_process_is_remembered_and_started_once_from_then_on(
     async with lone(upstream, memory=memory) as up:
         assert await spoken(up) == "2026-07-28"
     assert started(tmp_path) == before + 1
+
+
+async def test_a_process_that_says_nothing_of_its_era_is_not_called_no_server(
+    tmp_path: Path,
+) -> None:
+    limits = replace(FAST, connect_timeout=timedelta(seconds=1))
+    upstream = a_process(tmp_path, initialize=REFUSES, discover="continue")
+    async with lone(upstream, limits=limits) as up:
+        await until(lambda: DISCOVER in (up.live.connection.error or ""))
+        assert up.live.connection.trouble is not Trouble.NOT_MCP
 
 
 async def test_a_process_that_became_older_is_found_out_though_it_dies_of_the_question(

@@ -7,10 +7,9 @@ is needed, a rate limit, an outage, silence or a broken network says nothing abo
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
-from mcpproxy.core.errors import ProtocolError
+from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.core.model import Transport
 from mcpproxy.gateway.eras import EraMemory, Learned, Spoken
 from mcpproxy.gateway.failures import (
@@ -20,6 +19,7 @@ from mcpproxy.gateway.failures import (
     LinkFailed,
     NotMcp,
     OtherRevision,
+    silent,
 )
 from mcpproxy.gateway.legacy_session import LegacySession
 from mcpproxy.gateway.link import Site
@@ -28,6 +28,7 @@ from mcpproxy.gateway.offers import Listed, list_tools
 from mcpproxy.gateway.session import Listener, Session
 from mcpproxy.gateway.tools import Tool
 from mcpproxy.gateway.transports import MODERN, TRANSPORTS, candidates
+from mcpproxy.gateway.wire.discovery import DISCOVER
 from mcpproxy.gateway.wire.handshake import Agreed
 
 _OTHER_TRANSPORT: Final = (400, 404, 405)
@@ -53,12 +54,17 @@ class _Made:
     transport: Transport
 
 
-class _Verdict(StrEnum):
-    """What an attempt in the stateless era says of the server."""
+@dataclass(frozen=True, slots=True)
+class _Older:
+    """An attempt in the stateless era led on to the older one: by what the server said, or because
+    it said nothing, which `unclear` tells.
+    """
 
-    LEGACY = "legacy"
-    UNCLEAR = "unclear"
-    """Nothing; but the older era may be tried."""
+    unclear: LinkFailed | None = None
+
+    def refused(self, failure: McpproxyError) -> McpproxyError:
+        """Why there is no connection now that the older era was refused."""
+        return failure if self.unclear is None else self.unclear
 
 
 async def connect(site: Site, listener: Listener, memory: EraMemory) -> Connected:
@@ -87,13 +93,15 @@ async def _connect(site: Site, listener: Listener, memory: EraMemory) -> _Made:
 async def _over_http(site: Site, listener: Listener, memory: EraMemory) -> _Made:
     """The stateless era, then the handshake, then the handshake over HTTP+SSE."""
     failures: list[NotMcp] = []
+    asked = _Older()
     for transport in candidates(site.upstream):
-        found: _Made | _Verdict = _Verdict.LEGACY
+        found: _Made | _Older = _Older()
         if transport in MODERN:
             found = await _discovered(site, listener, transport, site.limits.discover_timeout)
         if isinstance(found, _Made):
             await memory.learn(Spoken.MODERN, transport)
             return found
+        asked = found if found.unclear is not None else asked
         try:
             made = await _legacy(site, listener, transport)
         except NotMcp as failure:
@@ -101,10 +109,12 @@ async def _over_http(site: Site, listener: Listener, memory: EraMemory) -> _Made
                 raise
             failures.append(failure)
             continue
-        if found is _Verdict.LEGACY:
+        except ProtocolError as failure:
+            raise asked.refused(failure) from failure
+        if found.unclear is None:
             await memory.learn(Spoken.LEGACY, transport)
         return made
-    raise _no_transport(failures)
+    raise asked.refused(_no_transport(failures))
 
 
 async def _over_stdio(
@@ -120,10 +130,10 @@ async def _over_stdio(
             return found
     try:
         made = await _legacy(site, listener, Transport.STDIO)
-    except ProtocolError:
+    except ProtocolError as refusal:
         found = await _discovered(site, listener, Transport.STDIO, patience)
-        if not isinstance(found, _Made):
-            raise
+        if isinstance(found, _Older):
+            raise found.refused(refusal) from refusal
         await memory.learn(Spoken.MODERN, Transport.STDIO)
         return found
     if learned is not None:
@@ -133,35 +143,36 @@ async def _over_stdio(
 
 async def _discovered(
     site: Site, listener: Listener, transport: Transport, patience: timedelta
-) -> "_Made | _Verdict":
-    """A connection in the stateless era, or what its failure says."""
+) -> "_Made | _Older":
+    """A connection in the stateless era, or that the older one is to be tried."""
     session = ModernSession(listener, site.limits, site.log)
     try:
         async with asyncio.timeout(patience.total_seconds()):
             agreed = await session.begin(await MODERN[transport](site, session))
         if agreed is not None:
             return _Made(session, agreed, transport)
-        verdict = _Verdict.LEGACY
     except BaseException as failure:
         await session.close()
-        if (found := _verdict(failure)) is None:
+        if (found := _verdict(failure, silent(site.upstream, patience, DISCOVER))) is None:
             raise
         return found
     await session.close()
-    return verdict
+    return _Older()
 
 
-def _verdict(failure: BaseException) -> "_Verdict | None":
+def _verdict(failure: BaseException, silence: LinkFailed) -> _Older | None:
     """None: there is no point in trying the older era, or no evidence for it."""
     match failure:
         case OtherRevision():
             return None
-        case NotMcp() | ProtocolError():
-            return _Verdict.LEGACY
-        case TimeoutError() | Broken() | CommandFailed():
-            return _Verdict.UNCLEAR
+        case NotMcp() | ProtocolError() | CommandFailed():
+            return _Older()
+        case TimeoutError():
+            return _Older(silence)
+        case Broken():
+            return _Older(failure)
         case Busy() if failure.status in _TRIPPED:
-            return _Verdict.UNCLEAR
+            return _Older(failure)
         case _:
             return None
 

@@ -125,7 +125,7 @@ def unavailable(
     return UpstreamUnavailable(said, retry_at=retry_at, next_step=step)
 
 
-def silent(upstream: Upstream, limit: timedelta) -> LinkFailed:
+def silent(upstream: Upstream, limit: timedelta, method: str = "initialize") -> LinkFailed:
     """A connection that did not come about in time."""
-    said = f"no answer to initialize within {limit.total_seconds():g} s"
+    said = f"no answer to {method} within {limit.total_seconds():g} s"
     return LinkFailed(said) if upstream.url is not None else CommandFailed(said)
