@@ -1,12 +1,14 @@
 """What a legacy upstream asks of us while it works: sampling, elicitation, roots.
 
 Law: a question goes to the client whose call it serves. On whose behalf it is asked must be
-certain: when it may be one of several callers, nobody is asked.
+certain: when it may be one of several callers, nobody is asked. A call that was given up counts
+among them, as the server may not know that or not care.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from msgspec import Raw
@@ -15,6 +17,7 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.abilities import refusal
 from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.flights import Chores, Flight, Flights
+from mcpproxy.gateway.left_behind import Origin
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -130,17 +133,25 @@ class Questions:
 
     def _whose(self, during: int | None) -> list[Flight] | str:
         """The calls one of which a question serves, or why that cannot be told."""
-        flight = self._flights.get(during)
-        if flight is not None:
-            return [flight]
+        if during is not None:
+            flight = self._flights.get(during)
+            return "the call it serves has ended" if flight is None else [flight]
         flights = [flight for flight in self._flights if flight.is_somebodys]
         if not flights:
             return "no client has a call in flight"
-        if any(flight.call.client is None for flight in flights):
+        flying = {flight.origin for flight in flights}
+        if not all(origin.has_client for origin in flying):
             return "a call that no client made is in flight, and it does not say whose it is for"
-        if len({flight.caller for flight in flights}) > 1:
+        if _callers(flying) > 1:
             return "several callers have calls in flight, and it does not say whose it is for"
+        either = flying | self._flights.left_behind()
+        if _callers(either) > 1 or not all(origin.has_client for origin in either):
+            return "it may be of another call, which was given up, and does not say whose it is for"
         return flights
+
+
+def _callers(origins: AbstractSet[Origin]) -> int:
+    return len({origin.caller for origin in origins})
 
 
 def _to_ask(flights: list[Flight], method: str, params: Raw | None) -> Flight:

@@ -1,6 +1,7 @@
 """Calls in flight on one session, and the small things that are done beside them.
 
-Law: a call that ends, however it ends, leaves nothing here.
+Law: a call that ends, however it ends, leaves nothing here but whose it was, if the server may
+still be at work on it.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from msgspec import Raw
 
 from mcpproxy.core.errors import McpproxyError
 from mcpproxy.gateway.client import Era
+from mcpproxy.gateway.left_behind import LeftBehind, Origin
 from mcpproxy.gateway.levels import LOG
-from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.limits import DEFAULT_LIMITS, GatewayLimits
 from mcpproxy.gateway.session import NOBODY, Call
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -49,6 +51,10 @@ class Flight:
         """Whose call it is: a client whose caller is not known is alone with itself."""
         client = self.call.client
         return self.call.caller if client is None else client.caller or client.key
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.caller, self.call.client is not None)
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -103,10 +109,12 @@ def _reschedule(deadline: Timeout | None, when: float | None) -> None:
 class Flights:
     """By request id, the oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: GatewayLimits = DEFAULT_LIMITS) -> None:
         self._ids = itertools.count(1)
         self._by_id: dict[int, Flight] = {}
         self._drained: asyncio.Event | None = None
+        # For as long as a question of such a call could still have been answered.
+        self._left = LeftBehind(limits.ask_timeout)
 
     def __iter__(self) -> Iterator[Flight]:
         return iter(self._by_id.values())
@@ -127,6 +135,22 @@ class Flights:
             question.cancel()
         if self._drained is not None and not self._by_id:
             self._drained.set()
+
+    def given_up(self, request_id: int) -> None:
+        """This call ends without an answer of the server, which may go on with it."""
+        flight = self._by_id[request_id]
+        if flight.is_somebodys:
+            self._left.add(flight.origin, request_id)
+
+    def answered_late(self, response: Members) -> None:
+        """The answer to a call that was given up."""
+        request_id = jsonrpc.number(response.get("id"))
+        if request_id is not None:
+            self._left.answered(request_id)
+
+    def left_behind(self) -> frozenset[Origin]:
+        """Whose calls were given up that the server may still be at work on."""
+        return self._left.origins()
 
     async def drained(self, patience: float) -> None:
         """Once nothing is in flight, or `patience` seconds are over."""
@@ -163,8 +187,10 @@ class Flights:
         if method != LOG:
             return NOBODY
         flight = self.get(during)
-        meant = self if flight is None else (flight,)
-        return frozenset(each.caller for each in meant if each.is_somebodys)
+        if flight is not None:
+            return frozenset((flight.caller,)) if flight.is_somebodys else NOBODY
+        meant = {each.caller for each in self if each.is_somebodys}
+        return frozenset(meant | {each.caller for each in self.left_behind()})
 
     def _said(self, message: Members) -> bool:
         """A log message on a wire that does not say whose call it belongs to: whether it was

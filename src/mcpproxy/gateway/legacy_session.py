@@ -38,7 +38,7 @@ class LegacySession:
     def __init__(self, listener: Listener, limits: GatewayLimits) -> None:
         self._listener = listener
         self._limits = limits
-        self._flights = Flights()
+        self._flights = Flights(limits)
         self._chores = Chores(limits)
         self._questions = Questions(self._flights, self._send, limits)
         self._link: Link | None = None
@@ -88,7 +88,11 @@ class LegacySession:
             )
             return await link.exchange(request_id, body)
         except asyncio.CancelledError:
+            flights.given_up(request_id)
             self._chores.add(self._tell_cancelled(link, request_id))
+            raise
+        except (Broken, ProtocolError):
+            flights.given_up(request_id)
             raise
         finally:
             flights.end(request_id)
@@ -124,6 +128,8 @@ class LegacySession:
                 self._chores.add(self._answer(method, message))
         elif kind is Kind.NOTIFICATION:
             self._noted(method, message, during)
+        elif kind is Kind.RESPONSE:
+            self._flights.answered_late(message)
 
     def streamed(self, during: int) -> None:
         if (asker := self._asker(during)) is not None:

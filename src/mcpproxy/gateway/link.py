@@ -65,7 +65,9 @@ class Inbox(Protocol):
     """Who takes what arrives on a link besides responses. Both return at once."""
 
     def received(self, message: Members, during: int | None) -> None:
-        """A request or notification; `during` is the request on whose stream it came, if any."""
+        """A request or notification, or a response that nobody waits for any more; `during` is the
+        request on whose stream it came, if any.
+        """
         ...
 
     def streamed(self, during: int) -> None:

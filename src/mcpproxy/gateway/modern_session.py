@@ -46,7 +46,7 @@ class ModernSession:
     ) -> None:
         self._listener = listener
         self._limits = limits
-        self._flights = Flights()
+        self._flights = Flights(limits)
         self._chores = Chores(limits)
         self._annotations = Annotations()
         self._listening = Listening(
@@ -155,6 +155,7 @@ class ModernSession:
             headers = headers_for(call.method, params, self._annotations)
             response = await link.exchange(request_id, body, headers)
         except asyncio.CancelledError:
+            flights.given_up(request_id)
             if not link.closing_cancels:
                 self._chores.add(self._tell_cancelled(link, request_id))
             raise
@@ -232,7 +233,10 @@ class ModernSession:
     # --- what arrives ---------------------------------------------------------------------
 
     def received(self, message: Members, during: int | None) -> None:
-        if jsonrpc.kind(message) is not Kind.NOTIFICATION:
+        kind = jsonrpc.kind(message)
+        if kind is Kind.RESPONSE:
+            self._flights.answered_late(message)
+        if kind is not Kind.NOTIFICATION:
             return  # a server of this era sends no requests
         method = jsonrpc.text(message.get("method")) or ""
         stream = self._listening.belongs(message, during)

@@ -123,6 +123,7 @@ class SseLink:
             if jsonrpc.kind(message) is not Kind.RESPONSE:
                 self._inbox.received(message, None)
             elif not self._pending.settle(message):
+                self._inbox.received(message, None)
                 self._log("ignored a response that nobody waits for")
 
 

@@ -141,6 +141,7 @@ class StdioLink:
             if jsonrpc.kind(message) is not Kind.RESPONSE:
                 self._inbox.received(message, None)
             elif not self._pending.settle(message):
+                self._inbox.received(message, None)
                 self._site.log("ignored a response that nobody waits for")
 
     async def _read_log(self, stderr: StreamReader) -> None:
