@@ -79,7 +79,7 @@ class Extended:
     def __init__(self, task_id: str = "t+1") -> None:
         self.task_id = task_id
         self.answers: Any = None
-        able = {"tools": {}, "extensions": {EXTENSION: {}}}
+        able: dict[str, Any] = {"tools": {}, "extensions": {EXTENSION: {}}}
         self.scripted = modern(self._answer, able)
 
     def headers(self, method: str) -> list[str | None]:

@@ -130,7 +130,8 @@ async def test_the_lists_of_all_servers_are_one_and_go_on_where_each_of_them_doe
     here.one.pages = [["a"], ["b"], ["c"]]
     here.two.pages = [["a"], ["d"]]
     async with world(here) as (site, _), client(site) as peer:
-        pages, cursor = [], {}
+        pages: list[Any] = []
+        cursor: dict[str, Any] = {}
         while True:
             page = (await asked(peer, "tasks/list", **cursor))["result"]
             pages.append([each["taskId"] for each in page["tasks"]])

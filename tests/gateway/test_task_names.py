@@ -84,7 +84,14 @@ def test_what_belongs_to_a_task_says_so_by_its_name_both_ways() -> None:
     assert json.loads(bytes(NAMES.notified({"params": params})["params"])) == shown
     assert plain(NAMES.result(jsonrpc.result(params))) == shown
     assert plain(NAMES.answered(jsonrpc.result(jsonrpc.raw(shown)))) == own
-    for other in ({}, {"_meta": {RELATED: 7}}, {"_meta": RELATED}, [RELATED], {RELATED: {}}):
+    others: list[Any] = [
+        {},
+        {"_meta": {RELATED: 7}},
+        {"_meta": RELATED},
+        [RELATED],
+        {RELATED: {}},
+    ]
+    for other in others:
         raw = jsonrpc.raw(other)
         assert NAMES.asked(raw) is raw
 
