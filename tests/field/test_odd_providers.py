@@ -1,16 +1,11 @@
 """Providers whose tokens live by rules of their own."""
 
-from datetime import timedelta
-
-import pytest
-
 from mcpproxy.core.notices import LoginLost
 from tests.custody.bench import HOUR, NAME, SECOND, virtually
 from tests.field.provider import (
     RESET,
     Reply,
     Visit,
-    error,
     honest,
     instead,
     revoking_the_old_access_token,
@@ -18,46 +13,6 @@ from tests.field.provider import (
 )
 from tests.field.scene import DAY, MINUTE, Scene
 from tests.simulation.provider import Rotation
-
-NOT_KNOWN_YET = error("invalid_grant", description="unknown refresh token")
-
-
-class LaggingReplicas:
-    """Storage that is consistent some time later: a new refresh token is not known everywhere."""
-
-    def __init__(self, lag: float) -> None:
-        self._lag = lag
-        self.refused = 0
-
-    async def __call__(self, visit: Visit) -> Reply:
-        issue = next(i for i in visit.family.issues if i.value == visit.token)
-        if visit.at - issue.made_at < self._lag:
-            self.refused += 1
-            return await NOT_KNOWN_YET(visit)
-        return await honest(visit)
-
-
-@pytest.mark.parametrize("life", [5 * MINUTE, HOUR])
-@virtually
-async def test_a_token_that_not_every_replica_knows_yet_is_no_dead_login(life: timedelta) -> None:
-    """The access token is not known either, so the server's 401 asks for a refresh at once."""
-    async with Scene(tick=SECOND) as scene:
-        scene.log_in(rotation=Rotation.UNTIL_SUCCESSOR_USED, life=life)
-        manner = scene.provider.manner = LaggingReplicas(15)
-        await scene.start()
-        scene.call_every(3 * SECOND)
-        for _ in range(6):
-            await scene.pass_time(1.1 * life)
-            for _ in range(4):  # the newest are refused too
-                for token in scene.truth().access:
-                    scene.truth().access[token] = scene.provider.now()
-                await scene.pass_time(5 * SECOND)
-            await scene.pass_time(5 * MINUTE)
-        assert manner.refused > 0
-        assert scene.calls.refused == []
-        await scene.pass_time(10 * MINUTE)
-        assert await scene.call()
-        scene.require_good()
 
 
 @virtually
