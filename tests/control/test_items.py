@@ -12,7 +12,10 @@ import pytest
 from mcpproxy.core.control import Arguments, Bounds, Control, ServerControl
 from mcpproxy.core.notices import ItemAsked
 from mcpproxy.gateway.access import Caller, Permit
-from mcpproxy.gateway.in_turn import item_of
+from mcpproxy.gateway.ask import Ask
+from mcpproxy.gateway.client import Client, Era
+from mcpproxy.gateway.in_turn import holder_of, item_of
+from mcpproxy.gateway.shares import Holder
 from mcpproxy.gateway.wire import jsonrpc
 from tests.gateway.by_hand import Peer, a_peer, a_site
 from tests.gateway.hostile import Scripted, Seen
@@ -197,3 +200,12 @@ def test_an_item_is_named_by_what_the_server_goes_by(
     method: str, params: dict[str, Any], item: str
 ) -> None:
     assert item_of(method, jsonrpc.members(jsonrpc.raw(params))) == item
+
+
+def test_turns_are_by_session_and_a_client_without_one_makes_none_up() -> None:
+    def holder(client: Client | None) -> Holder:
+        return holder_of(Ask(Caller("me"), "tools/call", {}, client=client))
+
+    assert holder(Client(Era.LEGACY, "s1")) == Holder("me", "s1")
+    assert holder(Client(Era.LEGACY, "s2")) == Holder("me", "s2")
+    assert holder(Client(Era.MODERN, "m1")) == holder(Client(Era.MODERN, "m2")) == holder(None)

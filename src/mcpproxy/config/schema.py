@@ -126,7 +126,8 @@ class ServerModel(ConcurrencyModel):
         default=None, description="Which definitions wait for approval; default: the file's own"
     )
     call_tool_timeout: Wait | None = Field(
-        default=None, description="Longest call of its tools; default: the file's own"
+        default=None,
+        description="Longest call, or request for another thing; default: the file's own",
     )
     tool_timeouts: dict[str, Wait] = Field(
         default={}, description="Longest call by tool, `*` for anything; the first match counts"
@@ -266,7 +267,10 @@ class FileModel(Model):
         default="file", description="Where the key that seals the logins is kept"
     )
     mcpServers: list[ServerModel] = Field(default=[], description="The upstream servers")
-    call_tool_timeout: Wait = Field(default=timedelta(minutes=2), description="Longest tool call")
+    call_tool_timeout: Wait = Field(
+        default=timedelta(minutes=2),
+        description="Longest call of a tool, or request for another thing",
+    )
     init_timeout: Wait = Field(
         default=timedelta(seconds=30), description="Longest connection set-up"
     )

@@ -79,7 +79,7 @@ class InTurn:
         outcome, size = "overloaded", 0
         try:
             if not gate.enter_now():
-                await gate.enter(_holder(ask))
+                await gate.enter(holder_of(ask))
             outcome = "unavailable"
             try:
                 response = await live.request(call, limit)
@@ -141,7 +141,7 @@ def _address(uri: str) -> str:
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _holder(ask: Ask) -> Holder:
+def holder_of(ask: Ask) -> Holder:
     """A client of the stateless era has no session: its requests are its caller's."""
     client = ask.client
     session = client.key if client is not None and client.era is Era.LEGACY else ""
