@@ -214,7 +214,7 @@ async def answered(
 def _whole(answer: Members, face: Face) -> Members:
     """The answer, or an error in place of a result that is no object: no client could read it."""
     result = answer.get("result")
-    if result is None or memoryview(result)[:1] == b"{":
+    if result is None or bytes(memoryview(result)[:1]) == b"{":
         return answer
     try:
         jsonrpc.members(result)
