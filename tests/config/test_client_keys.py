@@ -1,7 +1,9 @@
 """Clients that prove themselves in the configuration: keys, their files, and what contradicts."""
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -97,6 +99,40 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     found = upstream(tmp_path, client_id="c", private_key_file="api.pem")
     path = tmp_path / "api.pem"
     assert found.problem == f"oauth.private_key_file: {path}: No such file or directory"
+
+
+def test_a_pipe_in_place_of_a_key_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "api.pem")
+    found = upstream(tmp_path, client_id="c", private_key_file="api.pem")
+    assert found.problem is not None
+    assert "no regular file" in found.problem
+
+
+def test_a_pipe_in_place_of_certificates_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    text = with_servers('[], "outbound": {"ca_file": "ca.pem"}')
+    assert "no regular file" in problem(tmp_path, text)
+    assert loaded(tmp_path, text.replace("ca.pem", "none.pem")).outbound.ca_file is not None
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_directory", "is_said"),
+    [(0o644, 0o755, True), (0o640, 0o755, False), (0o644, 0o750, False)],
+)
+def test_a_key_that_every_user_can_read_is_taken_and_said(
+    of_file: int, of_directory: int, is_said: bool
+) -> None:
+    with TemporaryDirectory() as made:
+        directory = Path(made)
+        key = directory / "api.pem"
+        key.write_text(KEY)
+        key.chmod(of_file)
+        directory.chmod(of_directory)
+        settings = loaded(directory, server(client_id="c", private_key_file="api.pem"))
+        assert config(settings.upstreams["api"]).private_key == Secret(KEY)
+        said = [each for each in settings.warnings if "every user" in each]
+        assert bool(said) is is_said
+        assert all("private_key_file" in each and f"chmod 600 {key}" in each for each in said)
 
 
 BARE = "".join(KEY.splitlines()[1:-1])

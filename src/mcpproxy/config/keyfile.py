@@ -4,7 +4,9 @@ Law: what is wrong with it is said with its path and never with its text; whethe
 provider is seen when it signs.
 """
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +38,9 @@ def key_path(text: str, base: Path) -> Path:
 def read_key(path: Path) -> str:
     """The text of a key file. Raises ValueError: it cannot be read, or is no such key."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError(f"{path}: this is no regular file")
             text = file.read(MAX_KEY)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or type(error).__name__}") from None
@@ -46,6 +50,23 @@ def read_key(path: Path) -> str:
         return check_key(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a pipe too without waiting for who writes into it, which may be nobody."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user of this machine can read the file, as far as modes say it."""
+    try:
+        real = path.resolve()
+        modes = [real.stat().st_mode, *(each.stat().st_mode for each in real.parents)]
+    except (OSError, ValueError, RuntimeError):
+        return False
+    file, *directories = modes
+    passable = all(mode & stat.S_IXOTH for mode in directories)
+    return os.name == "posix" and passable and bool(file & stat.S_IROTH)
 
 
 def check_key(text: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from mcpproxy.config import upstreams
 from mcpproxy.config.control import control, profile_problems, profile_warnings
 from mcpproxy.config.jsonc import Json, Node, parse, position
+from mcpproxy.config.keyfile import is_open_to_all
 from mcpproxy.config.listen import read_listen
 from mcpproxy.config.locate import Location, Stamps, read_text, stamp
 from mcpproxy.config.problems import problems, warnings
@@ -87,12 +88,14 @@ def read_settings(text: str, location: Location, references: References) -> Sett
     configured = _upstreams(model, entries, path.parent, found)
     policy = _policy(model, found)
     found.extend(profile_problems(model))
+    if (bundle := _ca_file(model, path.parent)) is not None and not _is_file_or_missing(bundle):
+        found.append(f"outbound.ca_file: {bundle} is no regular file")
     api_key = location.api_key or model.api_key
     if not api_key:
         found.append("api_key: nothing there; allowed: a key (mcpproxy serve makes one)")
     if found or not api_key:
         raise _refusal(path, tuple(found))
-    said = _warnings(model, entries)
+    said = _warnings(model, entries, path.parent)
     settings = _settings(model, location, Secret(api_key), configured, policy, said)
     return replace(settings, stamps=stamps)
 
@@ -132,7 +135,7 @@ def _settings(
         outbound=OutboundSettings(
             proxy=Secret(out.proxy) if out.proxy else None,
             no_proxy=tuple(out.no_proxy),
-            ca_file=base / Path(out.ca_file).expanduser() if out.ca_file else None,
+            ca_file=_ca_file(model, base),
         ),
         call_timeout=model.call_tool_timeout,
         connect_timeout=model.init_timeout,
@@ -207,6 +210,16 @@ def _upstreams(
     return configured
 
 
+def _ca_file(model: FileModel, base: Path) -> Path | None:
+    named = model.outbound.ca_file
+    return base / Path(named).expanduser() if named else None
+
+
+def _is_file_or_missing(path: Path) -> bool:
+    """A pipe would be waited for; that a file is missing is said where it is needed."""
+    return path.is_file() or not path.exists()
+
+
 def _key_stamps(model: FileModel, base: Path) -> Stamps:
     paths = (upstreams.key_file(server, base) for server in model.mcpServers)
     return {path: stamp(path) for path in paths if path is not None}
@@ -225,10 +238,14 @@ def _policy(model: FileModel, found: list[str]) -> RefreshPolicy:
         return DEFAULT_POLICY
 
 
-def _warnings(model: FileModel, entries: list[_Entry]) -> tuple[str, ...]:
+def _warnings(model: FileModel, entries: list[_Entry], base: Path) -> tuple[str, ...]:
     said = warnings(model)
     for entry, server in zip(entries, model.mcpServers, strict=True):
         said.extend(warnings(server, entry.label))
+        key = upstreams.key_file(server, base)
+        if key is not None and is_open_to_all(key):
+            where = f"{entry.label}.oauth.private_key_file"
+            said.append(f"{where}: every user of this machine can read it: chmod 600 {key}")
     for at, profile in enumerate(model.profiles):
         said.extend(warnings(profile, f"profiles[{at}]"))
     said.extend(profile_warnings(model))
