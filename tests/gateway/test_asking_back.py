@@ -255,7 +255,8 @@ def question(request_id: Any) -> jsonrpc.Members:
 
 
 async def test_a_question_too_many_is_answered_at_once_and_a_caller_has_a_share_of_them() -> None:
-    flights, anna, bert, carl = Flights(), Person(), Person(), Person()
+    anna, bert, carl = Person(), Person(), Person()
+    flights = Flights(replace(FAST, max_server_requests=4))
     questions, answers = questions_of(flights, max_server_requests=4)
     for number, person in enumerate((anna, bert, carl)):
         client = a_client(person, caller=f"caller{number}")

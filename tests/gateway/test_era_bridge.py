@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.wire import jsonrpc
 from tests.gateway.era_peers import STOPPED, both_eras, modern_server
 from tests.gateway.lone_upstream import ANNA, Lone, Person, a_client, lone
-from tests.gateway.world import until
+from tests.gateway.world import FAST, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -130,6 +131,21 @@ async def test_a_calls_time_stands_still_while_its_client_thinks() -> None:
             assert not done
             gate.set()
             assert "result" in await waiting
+
+
+async def test_calls_that_wait_for_the_people_of_one_caller_leave_places_to_others() -> None:
+    limits = replace(FAST, max_server_requests=4)
+    async with modern_server() as url, lone(Upstream("up", url=url), limits=limits) as up:
+        await up.connected()
+        silent, bert = Person(), Person(ANNA)
+        waiting = [asyncio.create_task(up.call("need", a_client(silent))) for _ in range(2)]
+        await until(lambda: silent.asking == 2)
+        assert "Too many requests" in await up.call("need", a_client(silent))
+        assert await up.call("need", a_client(bert, caller="bert")) == "Anna"
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert await up.call("need", a_client(bert)) == "Anna"
 
 
 async def test_a_call_that_is_given_up_takes_its_question_back() -> None:

@@ -7,7 +7,7 @@ among them, as the server may not know that or not care.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -26,9 +26,7 @@ ROOTS: Final = "roots/list"
 ASKABLE: Final = frozenset({"sampling/createMessage", "elicitation/create", ROOTS})
 """What an upstream may ask."""
 
-# Of all open questions of a session, one caller may have so large a part.
-_SHARE: Final = 2
-_TOO_MANY: Final = "Too many requests are open"
+TOO_MANY: Final = "Too many requests are open"
 _NO_ROOTS: Final = jsonrpc.raw({"roots": []})
 
 
@@ -45,7 +43,6 @@ class Questions:
         self._reply = reply
         self._limits = limits
         self._open: dict[bytes, asyncio.Task[None]] = {}
-        self._of_caller: dict[str, int] = {}
         self._refusals = Chores(limits)
 
     def asked(self, method: str, message: Members, during: int | None) -> None:
@@ -54,7 +51,7 @@ class Questions:
         if key in self._open:
             return self._refuse(message, jsonrpc.INVALID_REQUEST, "A request of this id is open")
         if len(self._open) >= self._limits.max_server_requests:
-            return self._refuse(message, jsonrpc.UPSTREAM_ERROR, _TOO_MANY)
+            return self._refuse(message, jsonrpc.UPSTREAM_ERROR, TOO_MANY)
         task = asyncio.create_task(self._answer(method, message, during))
         self._open[key] = task
         task.add_done_callback(lambda _: self._open.pop(key, None))
@@ -104,8 +101,8 @@ class Questions:
                 return jsonrpc.result(_NO_ROOTS)
             try:
                 with contextlib.ExitStack() as held:
-                    if not held.enter_context(self._share(flight.caller)):
-                        return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, _TOO_MANY)
+                    if not held.enter_context(self._flights.share(flight.caller)):
+                        return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, TOO_MANY)
                     for each in flights:
                         held.enter_context(each.standing_still())
                     with flight.asking():
@@ -115,21 +112,6 @@ class Questions:
                 task = asyncio.current_task()
                 if not flight.is_over or len(flights) == 1 or task is None or task.uncancel():
                     raise
-
-    @contextlib.contextmanager
-    def _share(self, caller: str) -> Iterator[bool]:
-        """Whether this caller may be asked another question; while it is, that one counts."""
-        count = self._of_caller.get(caller, 0)
-        if count >= max(1, self._limits.max_server_requests // _SHARE):
-            yield False
-            return
-        self._of_caller[caller] = count + 1
-        try:
-            yield True
-        finally:
-            self._of_caller[caller] -= 1
-            if not self._of_caller[caller]:
-                del self._of_caller[caller]
 
     def _whose(self, during: int | None) -> list[Flight] | str:
         """The calls one of which a question serves, or why that cannot be told."""

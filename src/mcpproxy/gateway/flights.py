@@ -23,6 +23,8 @@ from mcpproxy.gateway.session import NOBODY, Call
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
+# Of all questions that a session may have open, one caller may have so large a part.
+_SHARE: Final = 2
 # What an upstream says of one call beside its progress; who it is for no name in it tells.
 _OF_A_CALL: Final = frozenset({LOG, "notifications/elicitation/complete"})
 
@@ -113,6 +115,8 @@ class Flights:
         self._ids = itertools.count(1)
         self._by_id: dict[int, Flight] = {}
         self._drained: asyncio.Event | None = None
+        self._most_asked = max(1, limits.max_server_requests // _SHARE)
+        self._asked: dict[str, int] = {}
         # For as long as a question of such a call could still have been answered.
         self._left = LeftBehind(limits.ask_timeout)
 
@@ -135,6 +139,23 @@ class Flights:
             question.cancel()
         if self._drained is not None and not self._by_id:
             self._drained.set()
+
+    @contextlib.contextmanager
+    def share(self, caller: str) -> Iterator[bool]:
+        """Whether this caller may be asked another thing, for which its call keeps its place at
+        the server; while it is, that one counts.
+        """
+        count = self._asked.get(caller, 0)
+        if count >= self._most_asked:
+            yield False
+            return
+        self._asked[caller] = count + 1
+        try:
+            yield True
+        finally:
+            self._asked[caller] -= 1
+            if not self._asked[caller]:
+                del self._asked[caller]
 
     def given_up(self, request_id: int) -> None:
         """This call ends without an answer of the server, which may go on with it."""

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Raw
 
 from mcpproxy.core.errors import ProtocolError
+from mcpproxy.gateway.asking import TOO_MANY
 from mcpproxy.gateway.client import Era
 from mcpproxy.gateway.failures import Broken, NotMcp, NotSent, SessionForgotten
 from mcpproxy.gateway.flights import Chores, Flight, Flights, own_token
@@ -209,7 +210,10 @@ class ModernSession:
             return await self._once(replace(call, params=params), deadline)
 
         flight = Flight(call, None, deadline)
-        return await answered_by(flight, wanted, retry, self._limits)
+        with self._flights.share(flight.caller) as may_ask:
+            if not may_ask:
+                return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, TOO_MANY)
+            return await answered_by(flight, wanted, retry, self._limits)
 
     async def _listen(self, request_id: int, params: Members) -> Members:
         link = self._link
