@@ -106,7 +106,7 @@ report: dev ## The figures of the last run on one page, test-results/reliability
 .PHONY: unit
 unit: dev system peers ## Unit, contract and simulation tests
 	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/crash --ignore=tests/conformance \
-	  --ignore=tests/matrix/test_matrix.py \
+	  --ignore=tests/matrix/test_matrix.py --ignore=tests/matrix/test_tasks.py \
 	  -n $(TEST_WORKERS) --dist=worksteal \
 	  --junit-xml=test-results/unit.xml $(ARGS)
 
@@ -123,9 +123,9 @@ conformance: dev peers judges ## The protocol's official suites and real servers
 	$(BIN)/pytest tests/conformance --junit-xml=test-results/conformance.xml $(ARGS)
 
 .PHONY: matrix
-matrix: dev sides ## Client x server x transport x feature, official SDKs of both eras, through mcpproxy
+matrix: dev peers sides ## Client x server x transport x feature, official SDKs of both eras, through mcpproxy
 	@rm -rf test-results/matrix
-	$(BIN)/pytest tests/matrix/test_matrix.py --junit-xml=test-results/matrix.xml $(ARGS)
+	$(BIN)/pytest tests/matrix/test_matrix.py tests/matrix/test_tasks.py --junit-xml=test-results/matrix.xml $(ARGS)
 
 .PHONY: sim
 sim: dev ## Long simulation (SEED=1 YEARS=10 ENGINE=memory|sqlite), on all cores; goes on where it stopped

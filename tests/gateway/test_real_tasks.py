@@ -6,26 +6,30 @@ from typing import Any
 
 import pytest
 
-from mcpproxy.core.model import Transport, Upstream
+from mcpproxy.core.model import Secret, Transport, Upstream
 from tests.gateway.libraries import refused
 from tests.gateway.peers import http_server
 from tests.gateway.task_peers import TasksOfClient, asked, make_server
 from tests.gateway.world import KEY, Site, running
 from tests.peers.everything import stdio_command
 from tests.peers.mcp_client import connect, text
-from tests.peers.process import NODE_DIR, node
+from tests.peers.process import NODE_DIR, ROOT, node
 
 pytestmark = pytest.mark.anyio
 RESEARCH = "simulate-research-query"
+CLIENT = [node(), str(NODE_DIR / "task_client.mjs")]
 
 
-async def seen_by_the_client(site: Site, **job: Any) -> Any:
-    """What the client on the TypeScript SDK says of its tasks."""
+def researcher(name: str, command: list[str], **env: Secret) -> Upstream:
+    """A server over stdio whose tool is research, which must be a task."""
+    program, *args = command
+    return Upstream(name, transport=Transport.STDIO, command=program, args=tuple(args), env=env)
+
+
+async def seen_by(client: list[str], site: Site, **job: Any) -> Any:
+    """What the client's program says of its tasks."""
     process = await asyncio.create_subprocess_exec(
-        node(),
-        str(NODE_DIR / "task_client.mjs"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        *client, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     given = json.dumps({"url": site.url, "headers": {"X-API-Key": KEY}, **job}).encode()
     async with asyncio.timeout(60):
@@ -34,18 +38,14 @@ async def seen_by_the_client(site: Site, **job: Any) -> Any:
     return json.loads(said)
 
 
-async def test_tasks_of_2025_work_between_the_reference_server_and_the_sdks_client() -> None:
-    command, *args = stdio_command()
-    upstreams = [
-        Upstream(name, transport=Transport.STDIO, command=command, args=tuple(args))
-        for name in ("one", "two")
-    ]
-    async with running(*upstreams) as site:
+async def tasks_work(client: list[str], one: Upstream, two: Upstream) -> None:
+    """At `one` and `two`: to their end, with a question, given up, and listed."""
+    async with running(one, two) as site:
         await site.connected("one", "two")
         topics = {"one": {"topic": "ducks"}, "two": {"topic": "python", "ambiguous": True}}
         calls = [{"name": f"{on}__{RESEARCH}", "arguments": topics[on]} for on in topics]
         cancel = {"name": f"one__{RESEARCH}", "arguments": {"topic": "geese"}}
-        seen = await seen_by_the_client(site, calls=calls, cancel=cancel)
+        seen = await seen_by(client, site, calls=calls, cancel=cancel)
     ducks, python = seen["calls"]
     for name, call in (("one", ducks), ("two", python)):
         assert call["error"] is None, call
@@ -58,6 +58,11 @@ async def test_tasks_of_2025_work_between_the_reference_server_and_the_sdks_clie
     ids = [ducks["taskId"], python["taskId"], seen["given_up"]["taskId"]]
     assert sorted(seen["listed"]) == sorted(ids)
     assert seen["unknown"] == -32602
+
+
+async def test_tasks_of_2025_work_between_the_reference_server_and_the_sdks_client() -> None:
+    one, two = (researcher(name, stdio_command()) for name in ("one", "two"))
+    await tasks_work(CLIENT, one, two)
 
 
 async def test_tasks_of_the_extension_work_between_two_servers_and_a_client_of_the_sdk() -> None:

@@ -8,6 +8,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { CallToolResultSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 
 const RELATED = 'io.modelcontextprotocol/related-task';
+// Servers in Python leave out what has no end, which this SDK takes for no task.
+const AS_TASK = { task: { ttl: 60000 } };
 
 const job = JSON.parse(await text(process.stdin));
 const client = new Client(
@@ -24,9 +26,13 @@ await client.connect(
 );
 await client.listTools(); // it learns here which tools must be tasks
 
+function stream(params) {
+  return client.experimental.tasks.callToolStream(params, CallToolResultSchema, AS_TASK);
+}
+
 async function called(params) {
   const seen = { taskId: null, states: [], text: null, error: null };
-  for await (const said of client.experimental.tasks.callToolStream(params, CallToolResultSchema)) {
+  for await (const said of stream(params)) {
     if (said.type === 'taskCreated') seen.taskId = said.task.taskId;
     if (said.type === 'taskStatus') seen.states.push([said.task.taskId, said.task.status]);
     if (said.type === 'result') seen.text = said.result.content[0].text;
@@ -36,7 +42,7 @@ async function called(params) {
 }
 
 async function cancelled(params) {
-  for await (const said of client.experimental.tasks.callToolStream(params, CallToolResultSchema)) {
+  for await (const said of stream(params)) {
     if (said.type !== 'taskCreated') continue;
     const { taskId } = said.task;
     const { status } = await client.experimental.tasks.cancelTask(taskId);
