@@ -27,7 +27,7 @@ from mcpproxy.core.health import rfc3339
 from mcpproxy.core.notices import LoggedOut, LoginSucceeded, Notice, RefreshSucceeded, Woke
 from mcpproxy.custody.endings import Endings
 from mcpproxy.custody.journal import Journal
-from mcpproxy.gateway.access import Caller
+from mcpproxy.gateway.access import OWNER
 from mcpproxy.gateway.gateway import Gateway
 from mcpproxy.live_config import LiveConfig
 from mcpproxy.network.reach import ReachWatch
@@ -56,7 +56,6 @@ from mcpproxy.web.server import WebServer
 
 LOG_DIRECTORY: Final = "logs"
 
-OWNER: Final = Caller("owner")
 """Whoever has the API key: the guard lets nobody else through."""
 
 _log = structlog.get_logger("mcpproxy")

@@ -16,7 +16,7 @@ from mcp.types import TextContent
 
 from mcpproxy.core.approvals import Standing
 from mcpproxy.core.control import Arguments, Bounds, Control, Profile, ServerControl, Tier
-from mcpproxy.core.errors import Overloaded, UpstreamError, UpstreamTimedOut
+from mcpproxy.core.errors import Overloaded, UnknownTool, UpstreamError, UpstreamTimedOut
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ToolCalled
 from tests.control.stores import Approved
@@ -92,7 +92,7 @@ async def test_a_changed_tool_is_not_there_on_any_road_until_it_is_approved() ->
         described = await answer_at(site, "/call", "describe_tool", {"names": ["up:echo"]})
         assert "send it elsewhere" not in described
         assert [entry.name for entry in site.gateway.tools("up")] == ["add", "work", "fail"]
-        with pytest.raises(UpstreamError, match="has no tool echo"):
+        with pytest.raises(UnknownTool, match="has no tool echo"):
             await site.gateway.call_tool("up", "echo", b"{}", timeout=TIMEOUT)
         outcomes = [call.outcome for call in site.heard.calls]
         assert (outcomes.count("ok"), outcomes.count("denied")) == (1, 4)
@@ -140,6 +140,9 @@ async def test_a_profile_is_an_endpoint_of_its_own_and_changes_while_clients_go_
     async with site_of(make_server(), control=control) as site:
         upstreams = {"up": site.gateway._pool.get("up").upstream}
         assert await names_at(site, "/p/reading") == {"up__echo"}
+        governor = site.gateway.governor
+        offered = ("echo", "add", "work", "fail")
+        assert [tool for tool in offered if governor.passes(profile, "up", tool)] == ["echo"]
         assert await answer_at(site, "/p/reading", "up__echo", {"text": "hi"}) == "hi"
         assert "Unknown tool" in await answer_at(site, "/p/reading", "up__add", {"a": 1, "b": 2})
         wider = Control(profiles={"reading": replace(profile, max_tier=None)})
@@ -228,6 +231,8 @@ async def test_a_tool_has_a_time_limit_of_its_own() -> None:
     async with site_of(server, control=Control(servers={"up": limits})) as site:
         said = await answer_at(site, "/s/up", "hold", {})
         assert "did not answer tools/call within 0.05 s" in said
+        with pytest.raises(UpstreamTimedOut, match=r"within 0.05 s"):
+            await site.gateway.call_tool("up", "hold", b"{}")
 
 
 async def test_what_is_told_of_a_call_says_who_made_it_and_how_much_went_over_the_wire() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mcpproxy.core.connection import ConnectionState, Trouble
-from mcpproxy.core.errors import LoginRequired, RefreshPending, UpstreamError
+from mcpproxy.core.errors import LoginRequired, RefreshPending, UnknownTool, UpstreamError
 from mcpproxy.core.model import Secret, Upstream
 from tests.gateway.calls import TIMEOUT, call, failing
 from tests.gateway.hostile import TOOL, Raw, Scripted, Seen, scripted
@@ -139,6 +139,6 @@ async def test_a_tool_that_is_not_listed_is_not_called() -> None:
     server = Scripted(tools=[{"name": "hidden"}, TOOL])
     async with scripted(server) as url, running(Upstream("up", url=url)) as site:
         await site.connected("up")
-        with pytest.raises(UpstreamError, match="up has no tool hidden"):
+        with pytest.raises(UnknownTool, match="up has no tool hidden"):
             await site.gateway.call_tool("up", "hidden", b"{}", timeout=TIMEOUT)
         assert server.count("tools/call") == 0

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from mcpproxy.core.activity import CallFilter, CallRecord
 from mcpproxy.core.approvals import HeldTool, Standing
 from mcpproxy.core.connection import Connection, ConnectionState
-from mcpproxy.core.control import Control
+from mcpproxy.core.control import Control, Profile
 from mcpproxy.core.errors import (
     ConfigError,
     LoginRequired,
@@ -118,6 +118,8 @@ class World:
     records: list[CallRecord] = field(default_factory=list)
     held_facts: list[HeldTool] = field(default_factory=list)
     control: Control = field(default_factory=Control)
+    strong: set[tuple[str, str]] = field(default_factory=set)
+    timeouts: list[timedelta | None] = field(default_factory=list)
 
     def add_oauth(self, name: str, **changes: object) -> Grant:
         """A connected server with a login of an hour that began now."""
@@ -202,6 +204,9 @@ class World:
         server, separator, tool = name.partition("__")
         return (server, tool) if separator else None
 
+    def passes(self, profile: Profile, server: str, tool: str) -> bool:
+        return profile.max_tier is None or (server, tool) not in self.strong
+
     async def held_tools(self, server: str | None = None) -> Sequence[HeldTool]:
         if self.stored_trouble is not None:
             raise self.stored_trouble
@@ -242,8 +247,15 @@ class World:
         return [(entry, 1.0) for entry in self.tools() if query in entry.description][:limit]
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
+        self,
+        server: str,
+        tool: str,
+        arguments: bytes,
+        *,
+        timeout: timedelta | None = None,
+        request_id: str = "",
     ) -> bytes:
+        self.timeouts.append(timeout)
         if tool == "gone":
             raise UpstreamUnavailable("It is not connected.", next_step="It comes back by itself.")
         return (

@@ -10,7 +10,7 @@ import pytest
 from mcpproxy.core.activity import CallRecord
 from mcpproxy.core.approvals import Held, HeldTool, Standing
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
-from mcpproxy.core.control import Control, Profile
+from mcpproxy.core.control import Control, Profile, Tier
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ItemAsked, ToolCalled
 from tests.web.daemon import Daemon
@@ -159,6 +159,21 @@ def test_preflight_of_a_profile_is_of_all_that_it_names(daemon: Daemon, world: W
     assert daemon.request("POST", "/api/v1/preflight", {}).status == 400
     (shown,) = daemon.request("GET", "/api/v1/profiles").json["data"]["profiles"]
     assert (shown["path"], shown["servers"]) == ("/mcp/p/p", ["github-mcp", "gone"])
+
+
+def test_preflight_at_a_profile_knows_how_much_its_tools_may_do(
+    daemon: Daemon, world: World
+) -> None:
+    profile = Profile("ro", allow=("github-mcp:get", "github-mcp:del"), max_tier=Tier.READ)
+    world.control = Control(profiles={"ro": profile})
+    world.standings |= {("github-mcp", tool): Standing.OFFERED for tool in ("get", "del")}
+    world.strong.add(("github-mcp", "del"))
+    assert codes(daemon, profile="ro", names=["github-mcp:get", "github-mcp:del"]) == [
+        ("github-mcp:get", 0, ""),
+        ("github-mcp:del", 11, "configure"),
+    ]
+    whole = daemon.request("POST", "/api/v1/preflight", {"profile": "ro"}).json["data"]
+    assert whole["exit_code"] == 11
 
 
 def test_calls_are_listed_newest_first_with_milliseconds(daemon: Daemon, world: World) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -256,6 +257,16 @@ def test_tools_are_listed_searched_and_called_untouched(daemon: Daemon) -> None:
     assert b'"kept":12345678901234567890123' in reply.body
     text = reply.json["data"]["result"]["content"][0]["text"]
     assert json.loads(text) == call["arguments"]
+
+
+def test_a_call_has_the_time_that_is_configured_unless_it_says_another(
+    daemon: Daemon, world: World
+) -> None:
+    call = {"server": "files", "tool": "echo"}
+    assert daemon.request("POST", "/api/v1/tools/call", call).status == 200
+    assert daemon.request("POST", "/api/v1/tools/call", {**call, "timeout": 600}).status == 200
+    assert daemon.request("POST", "/api/v1/tools/call", {**call, "timeout": 601}).status == 400
+    assert world.timeouts == [None, timedelta(minutes=10)]
 
 
 def test_a_call_without_arguments_is_a_call_with_none(daemon: Daemon) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 from mcpproxy.core.activity import CallFilter, CallRecord
 from mcpproxy.core.approvals import Approval, HeldTool, Standing
 from mcpproxy.core.connection import Connection
+from mcpproxy.core.control import Profile
 from mcpproxy.core.errors import StoreError, StoreTrouble
 from mcpproxy.core.ledger import LedgerLine
 from mcpproxy.core.model import ClientRegistration, Grant, Secret, Upstream
@@ -309,10 +310,16 @@ class UpstreamControl(Protocol):
         """Tools with their scores, best first."""
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
+        self,
+        server: str,
+        tool: str,
+        arguments: bytes,
+        *,
+        timeout: timedelta | None = None,
+        request_id: str = "",
     ) -> bytes:
-        """The JSON result of tools/call (`arguments` is a JSON object). Raises UpstreamError,
-        TokenUnavailable.
+        """The JSON result of tools/call (`arguments` is a JSON object), within `timeout` or else
+        what is configured. Raises UnknownTool, UpstreamError, TokenUnavailable.
         """
 
 
@@ -333,6 +340,9 @@ class ToolControl(Protocol):
 
     def owner_of(self, name: str) -> tuple[str, str] | None:
         """Server and tool of a name as clients see it (`server__tool`), if there is one."""
+
+    def passes(self, profile: Profile, server: str, tool: str) -> bool:
+        """Whether a tool that is offered is there at this profile's endpoint."""
 
     async def held_tools(self, server: str | None = None) -> Sequence[HeldTool]:
         """What waits for approval. Raises StoreError."""

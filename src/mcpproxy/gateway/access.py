@@ -66,6 +66,10 @@ class Caller:
         return replace(self, permits=permits, profile=profile)
 
 
+OWNER: Final = Caller("owner")
+"""The person whose daemon it is."""
+
+
 def is_offered(upstream: Upstream) -> bool:
     """Whether anything of this upstream exists for any caller."""
     return upstream.enabled and not upstream.quarantined

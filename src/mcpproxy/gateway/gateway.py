@@ -9,10 +9,10 @@ from typing import Final
 
 from mcpproxy.core.connection import Connection
 from mcpproxy.core.control import Control
-from mcpproxy.core.errors import UpstreamError
+from mcpproxy.core.errors import UnknownTool, UpstreamError
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.ports import ApprovalStore, Clock, Publisher, TokenSource, ToolEntry, UpstreamLog
-from mcpproxy.gateway.access import Caller, may_reach
+from mcpproxy.gateway.access import OWNER, Caller, may_reach
 from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.aggregate import Aggregate, Holdings
 from mcpproxy.gateway.approvals import Approvals, NoStore
@@ -56,7 +56,6 @@ _CALL: Final = "/call"
 _ONE: Final = "/s/"
 _PROFILE: Final = "/p/"
 _PLACE_OF: Final = {DirectMode.name: _ALL, RetrieveMode.name: _CALL}
-_OWNER: Final = Caller("owner")
 
 
 class Gateway:
@@ -191,15 +190,21 @@ class Gateway:
         return [(_tool_entry(entry), score) for entry, score in found]
 
     async def call_tool(
-        self, server: str, tool: str, arguments: bytes, *, timeout: timedelta, request_id: str = ""
+        self,
+        server: str,
+        tool: str,
+        arguments: bytes,
+        *,
+        timeout: timedelta | None = None,
+        request_id: str = "",
     ) -> bytes:
         live = self._pool.get(server)
         given = jsonrpc.raw(jsonrpc.members(arguments))
         params = {"name": jsonrpc.raw(tool), "arguments": given}
-        ask = Ask(_OWNER, "tools/call", params, request_id=request_id)
-        if await self._dispatch.find(_OWNER, f"{server}:{tool}") is None:
+        ask = Ask(OWNER, "tools/call", params, request_id=request_id)
+        if await self._dispatch.find(OWNER, f"{server}:{tool}") is None:
             self._dispatch.tell_denied(ask, server, tool)
-            raise UpstreamError(
+            raise UnknownTool(
                 f"{server} has no tool {tool}", next_step="mcpproxy tools list shows what there is"
             )
         response = await self._dispatch.send(live, tool, ask, params, timeout)

@@ -13,6 +13,7 @@ from mcpproxy.core.errors import UnknownTool
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ServersChanged
 from mcpproxy.core.ports import CallLoad, Publisher
+from mcpproxy.gateway.access import OWNER, may_call
 from mcpproxy.gateway.admission import Admission
 from mcpproxy.gateway.catalog import Catalog
 from mcpproxy.gateway.hub import Hub, News, Subscriber
@@ -89,6 +90,12 @@ class Governor:
     def owner_of(self, name: str) -> tuple[str, str] | None:
         entry = self._catalog.find(name)
         return None if entry is None else (entry.server, entry.tool.name)
+
+    def passes(self, profile: Profile, server: str, tool: str) -> bool:
+        live, entry = self._pool.find(server), self._catalog.find(f"{server}:{tool}")
+        if live is None or entry is None:
+            return False
+        return may_call(OWNER.within(profile), live.upstream, entry.tool)
 
     async def held_tools(self, server: str | None = None) -> Sequence[HeldTool]:
         return await self._admission.held(server)

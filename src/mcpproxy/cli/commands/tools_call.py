@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,12 +12,17 @@ from mcpproxy.cli.context import find_globals
 from mcpproxy.core.errors import UsageError
 from mcpproxy.core.text import escape_lines
 
+LONGEST_CALL_SECONDS: Final = 24 * 3600.0
+"""The daemon ends a call, after a time that only it knows; this is longer than any of use."""
+
 
 @define("call", "Call a tool. ARGUMENTS is a JSON object, or - to read it from standard input.")
 @click.argument("tool", metavar="SERVER:TOOL")
 @click.argument("words", nargs=-1, metavar="[ARGUMENTS]")
-@click.option("--timeout", default=120.0, type=click.FloatRange(1, 600), help="Seconds to wait.")
-def command(tool: str, words: tuple[str, ...], timeout: float) -> int:
+@click.option(
+    "--timeout", type=click.FloatRange(1, 600), help="Seconds to wait; default: as configured."
+)
+def command(tool: str, words: tuple[str, ...], timeout: float | None) -> int:
     options = find_globals()
     server, name, arguments = _read(tool, words)
     body = {
@@ -26,7 +31,8 @@ def command(tool: str, words: tuple[str, ...], timeout: float) -> int:
         "arguments": _arguments(arguments),
         "timeout": timeout,
     }
-    answer = options.client().post("/api/v1/tools/call", body, seconds=timeout + 5)
+    seconds = LONGEST_CALL_SECONDS if timeout is None else timeout + 5
+    answer = options.client().post("/api/v1/tools/call", body, seconds=seconds)
     result = answer["result"]
     if options.format == "table":
         click.echo(_text(result))

@@ -106,16 +106,25 @@ def judge(parts: WebParts, name: str, profile: Profile | None = None) -> Verdict
     upstream = parts.directory.upstreams().get(server)
     if upstream is None:
         return Verdict(name, server, tool, UNKNOWN, "there is no server of that name", "")
-    health = parts.monitor.health(server)
-    outside = profile is not None and not (
-        profile.has_server(server) if tool is None else profile.has_tool(server, tool)
-    )
-    if outside and profile is not None:
-        reason = f"it is not in the profile {profile.name}"
-        return Verdict(name, server, tool, BLOCKED, reason, "configure")
     standing = Standing.OFFERED if tool is None else parts.tools.standing(server, tool)
-    code, reason, action = _verdict(health, standing)
+    outside = None if profile is None else _outside(parts, profile, server, tool, standing)
+    if outside is not None:
+        return Verdict(name, server, tool, BLOCKED, outside, "configure")
+    code, reason, action = _verdict(parts.monitor.health(server), standing)
     return Verdict(name, server, tool, code, reason, action)
+
+
+def _outside(
+    parts: WebParts, profile: Profile, server: str, tool: str | None, standing: Standing
+) -> str | None:
+    """Why it is not there at this profile's endpoint, if the profile is why."""
+    named = profile.has_server(server) if tool is None else profile.has_tool(server, tool)
+    if not named:
+        return f"it is not in the profile {profile.name}"
+    is_there = tool is not None and standing is Standing.OFFERED
+    if is_there and not parts.tools.passes(profile, server, tool or ""):
+        return f"it may do more than max_tier of the profile {profile.name} allows"
+    return None
 
 
 def _verdict(health: Health, standing: Standing) -> tuple[int, str, str]:

@@ -39,12 +39,12 @@ class SearchQuery(msgspec.Struct, frozen=True):
 
 
 class CallTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`arguments` is passed on as it is; `timeout` is in seconds."""
+    """`arguments` is passed on as it is; `timeout` is in seconds, without it as configured."""
 
     server: Name
     tool: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_CALL_SECONDS)] = 120.0
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=MAX_CALL_SECONDS)] | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ async def _call(call: Call[CallTool, NoQuery]) -> ToolResult:
         body.server,
         body.tool,
         arguments,
-        timeout=timedelta(seconds=body.timeout),
+        timeout=None if body.timeout is None else timedelta(seconds=body.timeout),
         request_id=call.request_id,
     )
     return ToolResult(body.server, body.tool, msgspec.Raw(result))
