@@ -5,7 +5,7 @@ a client is offered those of its own era, and nothing is translated between them
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -77,10 +77,8 @@ def task_abilities(agreed: Agreed | None) -> TaskAbilities:
     """What this server has declared; nothing while it has said nothing."""
     if agreed is None:
         return NO_TASKS
-    found = _read(bytes(agreed.result.get("capabilities", b"")))
-    if agreed.version in eras.MODERN_VERSIONS:
-        return replace(NO_TASKS, extension=found.extension)
-    return replace(found, extension=False)
+    declared = bytes(agreed.result.get("capabilities", b""))
+    return _extended(declared) if agreed.version in eras.MODERN_VERSIONS else _tasked(declared)
 
 
 def together(servers: Iterable[Agreed | None]) -> TaskAbilities:
@@ -92,23 +90,27 @@ def together(servers: Iterable[Agreed | None]) -> TaskAbilities:
 
 
 @lru_cache(maxsize=256)
-def _read(capabilities: bytes) -> TaskAbilities:
-    """Of each of the two whatever is declared; what cannot be read is not there."""
+def _extended(capabilities: bytes) -> TaskAbilities:
+    """What cannot be read is not there."""
     try:
         declared = jsonrpc.members(capabilities)
-        extension = EXTENSION in jsonrpc.members(declared.get("extensions"))
+        return TaskAbilities(extension=EXTENSION in jsonrpc.members(declared.get("extensions")))
     except ProtocolError:
         return NO_TASKS
-    found = replace(NO_TASKS, extension=extension)
+
+
+@lru_cache(maxsize=256)
+def _tasked(capabilities: bytes) -> TaskAbilities:
     try:
+        declared = jsonrpc.members(capabilities)
         tasks = jsonrpc.members(declared.get("tasks"))
         requests = jsonrpc.members(tasks.get("requests"))
         calls = "call" in jsonrpc.members(requests.get("tools"))
     except ProtocolError:
-        return found
+        return NO_TASKS
     if "tasks" not in declared:
-        return found
-    return TaskAbilities(True, calls, "list" in tasks, "cancel" in tasks, extension)
+        return NO_TASKS
+    return TaskAbilities(True, calls, "list" in tasks, "cancel" in tasks)
 
 
 def knows_extension(client: Client) -> bool:
