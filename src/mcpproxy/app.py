@@ -55,6 +55,8 @@ from mcpproxy.web.parts import DaemonFacts, WebParts
 from mcpproxy.web.server import WebServer
 
 LOG_DIRECTORY: Final = "logs"
+AT_THE_DOOR: Final = frozenset({"api_key", "require_mcp_auth"})
+"""Settings that say who may come in; who is in already was let in by the old ones."""
 
 """Whoever has the API key: the guard lets nobody else through."""
 
@@ -302,6 +304,8 @@ class App:
             await self._rooms.manager.reconfigure(settings.upstreams)
             self._rooms.machine.apply()
             await self._rooms.gateway.apply(settings.upstreams, settings.control)
+        if self._web is not None and not AT_THE_DOOR.isdisjoint(changes.settings):
+            self._web.hang_up()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

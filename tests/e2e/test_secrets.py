@@ -3,11 +3,13 @@
 The provider's own database has them in the clear; from there we know what to look for.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.e2e.daemon import API_KEY, Daemon, connected
@@ -98,3 +100,18 @@ def test_no_secret_is_in_the_data_dir_the_logs_or_an_answer(
     canary = daemon.data_dir / "logs" / "canary.log"
     canary.write_text(f"token={min(secrets)}")
     assert files_with(secrets, daemon.data_dir) == ["logs/canary.log"]
+
+
+def test_a_key_that_is_taken_back_ends_what_is_open_by_it(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        with httpx2.stream(
+            "GET", f"{daemon.origin}/events", headers=daemon.headers, timeout=30, trust_env=False
+        ) as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == ": mcpproxy"
+            daemon.write_config(api_key="another-key-0123456789abcdef")
+            with contextlib.suppress(httpx2.TransportError):
+                for line in lines:
+                    assert "config.reloaded" not in line
+        answer = httpx2.get(f"{daemon.origin}/events", headers=daemon.headers, trust_env=False)
+        assert answer.status_code == 401

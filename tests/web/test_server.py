@@ -1,6 +1,7 @@
 """Listening, and what is said when it is not possible."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -10,12 +11,13 @@ import pytest
 
 from mcpproxy.config.listen import Listen
 from mcpproxy.core.errors import NotPermitted, PortInUse, UsageError
+from mcpproxy.core.notices import ConfigReloaded
 from mcpproxy.web.address import MAX_SOCKET_PATH, socket_path
 from mcpproxy.web.application import build_app
 from mcpproxy.web.listeners import bind_tcp, bind_unix, port_holder
 from mcpproxy.web.server import Tls, WebServer, refuse_exposure
 from tests.web.daemon import Daemon
-from tests.web.stubs import World, web_parts
+from tests.web.stubs import KEY, World, web_parts
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +85,31 @@ def test_stopping_removes_the_socket_and_frees_the_port(world: World, tmp_path: 
         port = daemon.port
     assert not path.exists()
     bind_tcp(Listen("127.0.0.1", port)).close()
+
+
+def test_hanging_up_ends_all_that_is_open_but_what_came_through_the_unix_socket(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "mcpproxy.sock"
+    ask = f"GET /events HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n\r\n".encode()
+    with Daemon(world, path) as daemon, socket.socket(socket.AF_UNIX) as local:
+        with socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as remote:
+            local.settimeout(20)
+            local.connect(str(path))
+            for peer in (remote, local):
+                peer.sendall(ask)
+                heard = b""
+                while b": mcpproxy" not in heard:
+                    heard += peer.recv(65536)
+            daemon.call(daemon.server.hang_up)
+            with contextlib.suppress(ConnectionResetError):
+                while remote.recv(65536):
+                    pass
+            daemon.call(lambda: daemon.parts.bus.publish(ConfigReloaded(("x",))))
+            heard = b""
+            while b"config.reloaded" not in heard:
+                heard += local.recv(65536)
+        assert daemon.request("GET", "/api/v1/servers").status == 200
 
 
 async def test_a_second_start_on_the_same_port_works_at_once() -> None:

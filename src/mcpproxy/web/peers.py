@@ -54,6 +54,11 @@ class PeerCheckedProtocol(HttpToolsProtocol):
             return
         self.client = (UNIX_PEER, uid)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it came through the Unix socket, where nobody shows a key."""
+        return self.client is not None and self.client[0] == UNIX_PEER
+
     def data_received(self, data: bytes) -> None:
         waited = self._waiting
         super().data_received(data)

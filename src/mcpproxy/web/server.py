@@ -73,6 +73,14 @@ class WebServer:
         self._task = asyncio.create_task(self._server.serve(self._sockets), name="web")
         await self._server.until_started(self._task)
 
+    def hang_up(self) -> None:
+        """Cut every connection that came in by a key, or without one where none was wanted: what
+        is open there hears nothing more, and who may come in comes again.
+        """
+        for each in list(self._server.server_state.connections):
+            if isinstance(each, PeerCheckedProtocol) and not each.is_local:
+                each.transport.abort()
+
     async def stop(self) -> None:
         """End the streams, let requests come home, close the listeners."""
         self._closing.set()
