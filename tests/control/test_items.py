@@ -98,54 +98,67 @@ def bounded(**limits: Any) -> Control:
     return Control(servers={"up": ServerControl(**limits)})
 
 
-@pytest.mark.parametrize("method", [*REQUESTS, "shop/order"])
-async def test_it_takes_a_turn_at_its_server(method: str) -> None:
-    params = REQUESTS.get(method, {})
+async def test_it_takes_a_turn_at_its_server() -> None:
     control = bounded(bounds=Bounds(at_once=1, waiting=0, patience=LONG))
     async with a_server(control=control) as (slow, site, ask):
-        first = asyncio.create_task(ask(method, **params))
-        await until(lambda: slow.asked == [method])
-        refused = await ask(method, **params)
-        assert "up has 1 call under way" in refused["error"]["message"]
-        # What lists what there is waits for nobody.
-        assert "result" in await ask("resources/list")
-        slow.may.set()
-        assert (await first)["result"] == RESULTS[method]
-        assert [each.outcome for each in told(site)] == ["overloaded", "ok"]
-        assert {each.method for each in told(site)} == {method}
+        for number, method in enumerate((*REQUESTS, "shop/order")):
+            params = REQUESTS.get(method, {})
+            slow.may.clear()
+            first = asyncio.create_task(ask(method, **params))
+            await until(lambda count=number + 1: len(slow.asked) == count)  # type: ignore[misc]
+            refused = await ask(method, **params)
+            assert "up has 1 call under way" in refused["error"]["message"]
+            # What lists what there is waits for nobody.
+            assert "result" in await ask("resources/list")
+            slow.may.set()
+            assert (await first)["result"] == RESULTS[method]
+            assert [(each.method, each.outcome) for each in told(site)[-2:]] == [
+                (method, "overloaded"),
+                (method, "ok"),
+            ]
+        assert len(told(site)) == 8
 
 
 async def test_it_has_the_time_of_its_server() -> None:
     control = bounded(
         call_timeout=timedelta(milliseconds=50), tool_timeouts=(("*", timedelta(minutes=5)),)
     )
-    async with a_server(control=control) as (_, site, ask):
+    async with a_server(control=control) as (slow, site, ask):
         for method, params in REQUESTS.items():
             said = (await ask(method, **params))["error"]["message"]
             assert f"up did not answer {method} within 0.05 s" in said
         assert [each.outcome for each in told(site)] == ["unavailable"] * 3
-
-
-@pytest.mark.parametrize("path", ["/s/up", "/all", "/call"])
-async def test_it_is_told_who_asked_for_what_and_nothing_that_may_be_secret(path: str) -> None:
-    async with a_server(path) as (slow, site, ask):
         slow.may.set()
-        at_all = path != "/s/up"
-        await ask("resources/read", uri=f"up+{URI}" if at_all else URI)
-        name = "up__review" if at_all else "review"
-        await ask("prompts/get", **{**REQUESTS["prompts/get"], "name": name})
-        ref = {"type": "ref/prompt", "name": name}
-        await ask("completion/complete", **{**REQUESTS["completion/complete"], "ref": ref})
-        read, got, completed = told(site)
-        assert (read.server, read.item, read.method) == ("up", "db://host/table", "resources/read")
-        assert (read.outcome, read.caller, read.client) == ("ok", "owner", "t")
-        assert (got.item, completed.item) == ("review", "review")
-        assert (got.bytes_in, got.bytes_out) == (
-            len(b'{"what":"it"}') + 1,
-            len(b'{"messages":[]}') + 1,
-        )
+
+
+async def test_it_is_told_who_asked_for_what_and_nothing_that_may_be_secret() -> None:
+    async with a_server() as (slow, site, _):
+        slow.may.set()
+        for path, uri, prompt in (
+            ("/s/up", URI, "review"),
+            ("/all", f"up+{URI}", "up__review"),
+            ("/call", f"up+{URI}", "up__review"),
+        ):
+            async with a_peer(site, path) as peer:
+                await peer.begin()
+                ref = {"ref": {"type": "ref/prompt", "name": prompt}}
+                await posted(peer, "resources/read", uri=uri)
+                await posted(peer, "prompts/get", **{**REQUESTS["prompts/get"], "name": prompt})
+                await posted(
+                    peer, "completion/complete", **{**REQUESTS["completion/complete"], **ref}
+                )
+            read, got, completed = told(site)[-3:]
+            assert (read.server, read.item, read.method) == (
+                "up",
+                "db://host/table",
+                "resources/read",
+            )
+            assert (read.outcome, read.caller, read.client) == ("ok", "owner", "t")
+            assert (got.item, completed.item) == ("review", "review")
+            assert (got.bytes_in, got.bytes_out) == (14, 16)
+            assert read.arguments is None
+        assert len(told(site)) == 9
         assert SECRET not in repr(told(site))
-        assert read.arguments is None
 
 
 async def test_what_was_asked_for_exactly_is_told_where_arguments_are_kept() -> None:

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from mcpproxy.core.activity import MAX_ARGUMENTS
 from mcpproxy.core.errors import ProtocolError
-from mcpproxy.core.notices import ItemAsked, ToolCalled
+from mcpproxy.core.notices import Called, ItemAsked, ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client import Client, Era
@@ -107,15 +107,22 @@ class InTurn:
         self, ask: Ask, what: tuple[str, str, str], begun: timedelta, params: Members, size: int
     ) -> None:
         """`what` is server, tool or item, and outcome; `size` is the result's."""
+        server, name, outcome = what
         duration = self._clock.elapsed() - begun
         arguments = params.get(_ARGUMENTS.get(ask.method, "arguments"), b"")
-        who = (ask.caller.name, _program(ask.client), ask.request_id)
-        sizes = (len(arguments), size)
         kept = _kept(arguments) if self._gates.keeps_arguments else None
+        caller, client, http_id = ask.caller.name, _program(ask.client), ask.request_id
+        told: Called
         if ask.method == _TOOLS_CALL:
-            self._publisher.publish(ToolCalled(*what, duration, *who, *sizes, kept))
+            told = ToolCalled(
+                server, name, outcome, duration, caller, client, http_id, len(arguments), size, kept
+            )
         else:
-            self._publisher.publish(ItemAsked(*what, duration, ask.method, *who, *sizes, kept))
+            told = ItemAsked(
+                server, name, outcome, duration, ask.method,
+                caller, client, http_id, len(arguments), size, kept,
+            )  # fmt: skip
+        self._publisher.publish(told)
 
 
 def item_of(method: str, params: Members) -> str:

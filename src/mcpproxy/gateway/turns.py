@@ -68,7 +68,9 @@ class Turns:
 
     def admit(self) -> None:
         """Give places that are free to those whose turn it is."""
-        while self.waiting and (not self.bounds.at_once or self.active < self.bounds.at_once):
+        while self._waiting.count and (
+            not self.bounds.at_once or self.active < self.bounds.at_once
+        ):
             turn = self._waiting.next()
             if not turn.done():
                 self.active += 1
