@@ -223,7 +223,8 @@ class App:
         if rooms is not None:
             rooms.gateway.end_streams()
         if self._web is not None:
-            await _finish("the web server", self._web.stop())
+            cut_off = (lambda: None) if rooms is None else rooms.gateway.cut_off
+            await _finish("the web server", self._web.stop(cut_off))
         if rooms is not None:
             await _finish("logins by client credentials", rooms.machine.stop())
             await _finish("pending logins", rooms.logins.stop())

@@ -146,6 +146,6 @@ async def lone(
     try:
         yield made
     finally:
-        await live.stop()
+        await live.stop("the test is over")
         await web.close()
         await guard.close()

@@ -340,5 +340,5 @@ async def test_a_call_that_waits_for_an_upstream_which_is_stopped_is_told_at_onc
         waiting = asyncio.create_task(call(site))
         await asyncio.sleep(0)
         await site.gateway.apply({})
-        with pytest.raises(UpstreamError, match="stopped or restarted"):
+        with pytest.raises(UpstreamError, match="up was switched off: nothing was sent"):
             await asyncio.wait_for(waiting, 5)

@@ -101,7 +101,7 @@ class Gateway:
         admission = Admission(self._approvals, clock, control)
         gates = Gates(control)
         self._pool = Pool(means, self._stock, self, admission)
-        logins = LoginPrompts(desk, clock, limits)
+        logins = self._logins = LoginPrompts(desk, clock, limits)
         turns = InTurn(gates, clock, publisher)
         dispatch = self._dispatch = Dispatch(self._pool, self._catalog, turns, logins)
         self.governor = Governor(
@@ -143,6 +143,11 @@ class Gateway:
     def end_streams(self) -> None:
         """Let the clients' open streams end: before the HTTP server waits for them."""
         self._down.end_streams()
+
+    def cut_off(self) -> None:
+        """Whoever still waits for a server, or for a person's login, is answered now."""
+        self._pool.cut_off("mcpproxy is stopping")
+        self._logins.cut_off()
 
     async def stop(self) -> None:
         """End all streams, sessions and child processes."""

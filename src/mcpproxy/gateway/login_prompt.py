@@ -74,11 +74,19 @@ class LoginPrompts:
             try:
                 return await asking
             except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if asking.cancelled() and (task is None or not task.cancelling()):
+                    return False  # only what the person was asked is given up
                 asking.cancel()
                 raise
         # Another call of the same client asks already: its answer is this one's too.
         await asyncio.wait((asking,), timeout=self._limits.ask_timeout.total_seconds())
         return asking.done() and not asking.cancelled() and asking.result()
+
+    def cut_off(self) -> None:
+        """Nobody is waited for any longer: the calls say that a login is needed."""
+        for asking in self._asking.values():
+            asking.cancel()
 
     # --- one login --------------------------------------------------------------------------
 

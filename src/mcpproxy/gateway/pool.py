@@ -116,8 +116,9 @@ class Pool:
 
     async def _succeed(self, old: LiveUpstream) -> None:
         """Its successor, if there is one, starts when the old one is gone: two might collide."""
-        await old.stop()
         successor = self._live.get(old.name)
+        became = "switched off" if successor is None else "restarted"
+        await old.stop(f"{old.name} was {became}")
         if successor is not None:
             successor.start()
 
@@ -148,6 +149,11 @@ class Pool:
         for live in self._live.values():
             if server is None or live.name == server:
                 live.wake()
+
+    def cut_off(self, why: str) -> None:
+        """Whoever waits for an upstream is answered now."""
+        for live in self._live.values():
+            live.under_way.cut_off(why)
 
     async def stop(self) -> None:
         await self.apply({})

@@ -15,13 +15,7 @@ from typing import Final
 from msgspec import Raw
 
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
-from mcpproxy.core.errors import (
-    McpproxyError,
-    ProtocolError,
-    TokenUnavailable,
-    UpstreamTimedOut,
-    UpstreamUnavailable,
-)
+from mcpproxy.core.errors import McpproxyError, ProtocolError, TokenUnavailable, UpstreamTimedOut
 from mcpproxy.core.model import Upstream
 from mcpproxy.core.notices import ServersChanged
 from mcpproxy.gateway.bearer import Bearer
@@ -49,6 +43,7 @@ from mcpproxy.gateway.session import NOBODY, Call, Session
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.throttle import LineThrottle
 from mcpproxy.gateway.twin import Twin
+from mcpproxy.gateway.under_way import UnderWay
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
 from mcpproxy.gateway.wishes import UPDATED, Wishes
@@ -70,6 +65,7 @@ class LiveUpstream:
         self._means = means
         self._observer = observer
         self.scrub = Scrubber(upstream)
+        self.under_way = UnderWay(self.name)
         self._offering = Offering(
             self.request, self._listable, self._offer_changed, self._log, means.limits
         )
@@ -118,7 +114,9 @@ class LiveUpstream:
         now, trouble = self._means.clock.now(), Trouble.CONFIGURATION
         self._set(Connection(ConnectionState.ERROR, 0, trouble, problem, since=now))
 
-    async def stop(self) -> None:
+    async def stop(self, why: str) -> None:
+        """End the connection; `why` is what those read who still wait."""
+        self.under_way.over(why)
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -128,7 +126,7 @@ class LiveUpstream:
             await session.close()
         await self._twin.close()
         self._said.tell()
-        self._why = UpstreamUnavailable("it was stopped or restarted")
+        self._why = NotSent(why)
         self._attempt_over()
         self._set(Connection())
 
@@ -148,7 +146,8 @@ class LiveUpstream:
         limit = self._means.limits.call_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(limit.total_seconds()) as deadline:
-                return await self._request(call, deadline)
+                with self.under_way:
+                    return await self._request(call, deadline)
         except TimeoutError:
             seconds = f"{limit.total_seconds():g}"
             raise UpstreamTimedOut(
@@ -182,7 +181,8 @@ class LiveUpstream:
         """What the upstream said of itself, now or when it was last there. Raises as `request`."""
         if self.agreed is None:
             try:
-                await self._ready()
+                with self.under_way:
+                    await self._ready()
             except LinkFailed as failure:
                 raise self._unavailable(failure) from failure
         if self.agreed is None:

@@ -7,6 +7,7 @@ streams first: uvicorn waits for open connections before anything else may end.
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,8 @@ from mcpproxy.web.peers import PeerCheckedProtocol
 
 GRACE: Final = timedelta(seconds=5)
 """How long requests that are under way may take to end once the server stops."""
+_LAST_WORDS: Final = timedelta(seconds=2)
+"""How long the answers to those that were cut off then may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class WebServer:
         unix_socket: Path | None = None,
         tls: Tls | None = None,
         closing: asyncio.Event | None = None,
+        grace: timedelta = GRACE,
     ) -> None:
         """Raises PortInUse, NotPermitted, and UsageError for an exposed address without TLS.
 
@@ -52,6 +56,7 @@ class WebServer:
         """
         refuse_exposure(listen, tls)
         self._closing = closing or asyncio.Event()
+        self._grace = grace
         self._unix_socket: Path | None = None
         self._sockets = [bind_tcp(listen)]
         port: int = self._sockets[0].getsockname()[1]
@@ -65,7 +70,7 @@ class WebServer:
             if bound is not None:
                 self._sockets.append(bound)
                 self._unix_socket = unix_socket
-        self._server = QuietServer(_config(app, tls))
+        self._server = QuietServer(_config(app, tls, grace))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -81,11 +86,15 @@ class WebServer:
             if isinstance(each, PeerCheckedProtocol) and not each.is_local:
                 each.transport.abort()
 
-    async def stop(self) -> None:
-        """End the streams, let requests come home, close the listeners."""
+    async def stop(self, cut_off: Callable[[], None] = lambda: None) -> None:
+        """End the streams, let requests come home, close the listeners. `cut_off` lets those be
+        answered that take too long.
+        """
         self._closing.set()
         self._server.should_exit = True
         if self._task is not None:
+            await asyncio.wait((self._task,), timeout=self._grace.total_seconds())
+            cut_off()
             await self._task
         for each in self._sockets:
             each.close()
@@ -105,8 +114,8 @@ def refuse_exposure(listen: Listen, tls: Tls | None) -> None:
     )
 
 
-def _config(app: ASGIApp, tls: Tls | None) -> uvicorn.Config:
-    config = serving(app, protocol=PeerCheckedProtocol, grace=GRACE)
+def _config(app: ASGIApp, tls: Tls | None, grace: timedelta) -> uvicorn.Config:
+    config = serving(app, protocol=PeerCheckedProtocol, grace=grace + _LAST_WORDS)
     if tls is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(tls.certificate, tls.key)
