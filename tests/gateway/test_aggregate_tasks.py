@@ -245,6 +245,13 @@ async def test_a_wish_for_a_task_is_passed_over_where_the_server_makes_none() ->
             assert "task" not in server.asked("tools/call")[0]
 
 
+async def test_a_wish_is_not_lost_at_a_server_that_was_restarted_just_now() -> None:
+    async with world() as (site, _), client(site) as peer:
+        await site.gateway.restart("one")
+        assert site.gateway._pool.get("one").agreed is None
+        assert (await wished(peer, "one__echo"))["result"]["task"]["taskId"] == "one+t+1"
+
+
 async def test_a_wrapped_call_makes_a_task_too() -> None:
     async with world(routing_mode="retrieve_tools") as (site, _), client(site) as peer:
         made = await asked(
