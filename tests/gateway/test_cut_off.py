@@ -19,8 +19,8 @@ from tests.gateway.world import Site, running, until
 
 pytestmark = pytest.mark.anyio
 
-NOT_KNOWN = "mcpproxy is stopping: whether up carried this out is not known. call again."
-NOT_SENT = "mcpproxy is stopping: nothing was sent. call again."
+NOT_KNOWN = "mcpproxy is stopping: whether up carried this out is not known. Call again."
+NOT_SENT = "mcpproxy is stopping: nothing was sent. Call again."
 
 
 def waits(request_id: int) -> dict[str, Any]:
@@ -86,7 +86,7 @@ async def test_who_calls_a_server_that_is_taken_away_reads_why(tmp_path: Path, h
         call = asyncio.create_task(peer.post(waits(1)))
         await active(site, 1)
         await (site.gateway.restart("up") if how == "restarted" else site.gateway.apply({}))
-        told = f"up was {how}: whether up carried this out is not known. call again."
+        told = f"up was {how}: whether up carried this out is not known. Call again."
         assert await said(call) == told
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from mcpproxy.core.errors import UpstreamUnavailable
 from mcpproxy.gateway.failures import NotSent
 
-_AGAIN: Final = "call again"
+_AGAIN: Final = "Call again"
 
 
 class UnderWay:
