@@ -170,7 +170,7 @@ async def test_a_call_to_an_upstream_that_is_down_tries_at_once() -> None:
     server = Scripted(answer)
     async with scripted(server) as url, running(Upstream("up", url=url), limits=slow) as site:
         await until(lambda: server.count("server/discover") >= 12)
-        # Between two attempts: one that is under way, or has just ended, brings its 503 to the call.
+        # Between two attempts: one under way, or just over, would bring its 503 to the call.
         looks = itertools.count()
         await until(lambda: site.gateway.connection("up").retry_at is not None and next(looks) > 0)
         down["is"] = False
