@@ -4,16 +4,19 @@ Law: an upstream's trouble is never our own 401. It is an answer that says what 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
 from msgspec import Raw
 
+from mcpproxy.core.control import Profile
 from mcpproxy.core.errors import (
     LoginRequired,
     McpproxyError,
     RefreshPending,
     TokenUnavailable,
+    UnknownTool,
     UpstreamUnavailable,
 )
 from mcpproxy.core.health import rfc3339
@@ -43,18 +46,35 @@ class Dispatch:
         catalog: Catalog,
         turns: InTurn,
         logins: LoginPrompts,
+        profile: Callable[[str], Profile | None],
     ) -> None:
+        """`profile` is what the profile of this name is now."""
         self._pool = pool
         self._catalog = catalog
         self.turns = turns
         self.mentions = Mentions()
         self.tasks = TaskOwners()
         self._logins = logins
+        self._profile = profile
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
         """Whether this tool exists for this caller."""
         live = self._pool.find(entry.server)
         return live is not None and may_call(caller, live.upstream, entry.tool)
+
+    def _still(self, caller: Caller, server: str, tool: str) -> None:
+        """A call that waited for its turn is let through by what holds now. Raises UnknownTool."""
+        entry, profile = self._catalog.find(f"{server}:{tool}"), caller.profile
+        is_there = entry is not None and self.allows(caller, entry)
+        if is_there and entry is not None and profile is not None:
+            now = self._profile(profile.name)
+            is_there = now is not None and self.allows(caller.within(now), entry)
+        if not is_there:
+            raise UnknownTool(
+                f"{server} has no tool {tool} any more: it went while this call waited for its "
+                "turn, and nothing was sent",
+                next_step="list the tools again",
+            )
 
     def admitted(self, server: str, tool: str) -> Tool | None:
         """This tool of this server, if there is one for anybody."""
@@ -196,9 +216,10 @@ class Dispatch:
         timeout: timedelta | None = None,
     ) -> Members:
         """Carry out a call that is allowed, in its turn, and tell of it. `params` are those for
-        the upstream. Raises Overloaded, and as LiveUpstream.request.
+        the upstream. Raises Overloaded, UnknownTool, and as LiveUpstream.request.
         """
-        return await self.turns.call(live, tool, ask, params, timeout)
+        check = partial(self._still, ask.caller, live.name, tool)
+        return await self.turns.call(live, tool, ask, params, timeout, check)
 
     def denied(self, ask: Ask, server: str, tool: str, *, called: str = "") -> Members:
         """The answer to a call of what is not there for this caller; that it was tried is told."""

@@ -103,7 +103,9 @@ class Gateway:
         self._pool = Pool(means, self._stock, self, admission)
         logins = self._logins = LoginPrompts(desk, clock, limits)
         turns = InTurn(gates, clock, publisher)
-        dispatch = self._dispatch = Dispatch(self._pool, self._catalog, turns, logins)
+        dispatch = self._dispatch = Dispatch(
+            self._pool, self._catalog, turns, logins, lambda name: self.governor.profile(name)
+        )
         self.governor = Governor(
             control, admission, gates, self._pool, self._catalog, self._hub, publisher
         )

@@ -4,6 +4,7 @@ Law: who called what, and what came of it, is told once of every request that ma
 work for a client, also of one that found no place or no permission.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
@@ -52,12 +53,20 @@ class InTurn:
         self._publisher = publisher
 
     async def call(
-        self, live: LiveUpstream, tool: str, ask: Ask, params: Members, timeout: timedelta | None
+        self,
+        live: LiveUpstream,
+        tool: str,
+        ask: Ask,
+        params: Members,
+        timeout: timedelta | None,
+        check: Callable[[], None],
     ) -> Members:
-        """The response to a call of this tool. Raises Overloaded, and as LiveUpstream.request."""
+        """The response to a call of this tool. `check` raises UnknownTool when it is not there any
+        more after a wait. Raises that, Overloaded, and as LiveUpstream.request.
+        """
         call = Call(_TOOLS_CALL, params, ask.sink, ask.client, ask.caller.name)
         return await self._carried(
-            live, tool, ask, call, timeout or self._gates.timeout(live.name, tool)
+            live, tool, ask, call, timeout or self._gates.timeout(live.name, tool), check
         )
 
     async def request(
@@ -73,15 +82,25 @@ class InTurn:
         return await self._carried(live, item_of(ask.method, params), ask, call, limit)
 
     async def _carried(
-        self, live: LiveUpstream, what: str, ask: Ask, call: Call, limit: timedelta | None
+        self,
+        live: LiveUpstream,
+        what: str,
+        ask: Ask,
+        call: Call,
+        limit: timedelta | None,
+        check: Callable[[], None] | None = None,
     ) -> Members:
         gate, begun = self._gates.of(live.name), self._clock.elapsed()
         outcome, size = "overloaded", 0
         try:
-            if not gate.enter_now():
+            waits = not gate.enter_now()
+            if waits:
                 await gate.enter(holder_of(ask))
-            outcome = "unavailable"
             try:
+                if waits and check is not None:
+                    outcome = "denied"
+                    check()
+                outcome = "unavailable"
                 response = await live.request(call, limit)
             finally:
                 gate.leave()
