@@ -203,16 +203,21 @@ async def test_a_server_that_became_modern_is_found_out_at_its_first_refusal() -
             assert await spoken(up) == "2026-07-28"
 
 
-async def test_a_server_that_changes_its_era_while_connected_loses_no_call() -> None:
+def in_older_words(code: int, request_id: object) -> Raw:
+    error = {"code": code, "message": "no"}
+    said = {"jsonrpc": "2.0", "id": request_id, "error": error}
+    return Raw(400, json.dumps(said).encode())
+
+
+@pytest.mark.parametrize(
+    "old", [in_older_words(-32000, None), in_older_words(-32600, "server-error"), refused(-32022)]
+)
+async def test_a_server_that_changes_its_era_while_connected_loses_no_call(old: Any) -> None:
     server = Scripted()
     await answering(server, modern)
     async with scripted(server) as url, lone(Upstream("up", url=url)) as up:
         assert await spoken(up) == "2026-07-28"
-        old = refused(-32000)
-        await answering(
-            server,
-            lambda seen: {**old, "id": None} if of_this_era(seen) else None,
-        )
+        await answering(server, lambda seen: old if of_this_era(seen) else None)
         assert await spoken(up) == "2025-11-25"
         await answering(server, modern)
         assert await up.call("echo", n=2) == '{"n": 2}'

@@ -27,14 +27,15 @@ from mcpproxy.gateway.stamping import NOT_FOUND
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.discovery import DISCOVER, read_discovery
 from mcpproxy.gateway.wire.envelope import Annotations, envelope, headers_for
-from mcpproxy.gateway.wire.handshake import Agreed
+from mcpproxy.gateway.wire.handshake import Agreed, supported_in
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
 
 _PROGRESS: Final = "notifications/progress"
 _CANCELLED: Final = "notifications/cancelled"
 _DONE: Final = b"{}"
-# How servers of the older era refuse what they do not know, without saying to which request.
-_OLDER: Final = (eras.UNSUPPORTED_VERSION, jsonrpc.UPSTREAM_ERROR)
+_OTHER_ERA: Final = "the server does not speak this revision now: {}"
+# How servers of the older era answer what they know nothing of, and nothing else.
+_REFUSALS: Final = (400, 404)
 
 
 class ModernSession:
@@ -164,7 +165,8 @@ class ModernSession:
             self.lost(failure)
             raise
         except NotMcp as failure:
-            raise self._older(failure) from failure
+            self._not_of_this_era(failure)
+            raise
         finally:
             flights.end(request_id)
         if "error" in response:
@@ -190,19 +192,29 @@ class ModernSession:
         return self._annotations.of(name) != before
 
     def _refusal(self, response: Members) -> Members:
-        """An error response, unless it says that no server of this era made it."""
+        """An error response. Raises SessionForgotten when it says that no server of this era made
+        it: then it has not looked at the request.
+        """
         error = jsonrpc.error_of(response)
-        if error is None or not self._agreed or error.code not in _OLDER:
+        if error is None or not self._agreed:
             return response
-        if error.code == eras.UNSUPPORTED_VERSION or jsonrpc.is_null(response.get("id")):
-            raise self._older(NotMcp(error.message))
+        refused = error.code == jsonrpc.UPSTREAM_ERROR and jsonrpc.is_null(response.get("id"))
+        if error.code == eras.UNSUPPORTED_VERSION:
+            refused = eras.LATEST_MODERN not in supported_in(error)
+        if refused:
+            raise SessionForgotten(_OTHER_ERA.format(error.message))
         return response
 
-    def _older(self, failure: NotMcp) -> Exception:
-        """What answers there now is of no use to us, though it was: it is looked at anew."""
-        if not self._agreed:
-            return failure
-        return SessionForgotten(f"the server does not speak this revision now: {failure.message}")
+    def _not_of_this_era(self, failure: NotMcp) -> None:
+        """What refuses us now is looked at anew. Raises SessionForgotten when it is certain that
+        it did no more than refuse: an older server, in its own words.
+        """
+        if not self._agreed or failure.status is None or failure.status < 300:
+            return
+        anew = SessionForgotten(_OTHER_ERA.format(failure.message))
+        if failure.status in _REFUSALS and failure.error is not None:
+            raise anew from failure
+        self.lost(anew)
 
     async def _with_answers(self, call: Call, deadline: Timeout | None, wanted: Members) -> Members:
         async def retry(more: Members) -> Members:

@@ -63,6 +63,12 @@ class Answer(ABC):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def unexpected(answer: Answer, wanted: str) -> NotMcp:
+    """An answer within 2xx that nobody who speaks MCP gives."""
+    found = answer.content_type or "no content type"
+    return NotMcp(f"HTTP {answer.status} with {found} instead of {wanted}", status=answer.status)
+
+
 def refusal(answer: Answer, detail: str = "") -> LinkFailed:
     """What an answer outside 2xx means. Outages and rate limits are never about the protocol."""
     status = answer.status

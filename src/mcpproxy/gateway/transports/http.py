@@ -15,7 +15,7 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, LinkFailed, NotMcp, NotSent, SessionForgotten
 from mcpproxy.gateway.limits import reconnect_delay
 from mcpproxy.gateway.link import Inbox, Link, Site
-from mcpproxy.gateway.transports.answer import Answer, refusal
+from mcpproxy.gateway.transports.answer import Answer, refusal, unexpected
 from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller
 from mcpproxy.gateway.wire import jsonrpc, mend
 from mcpproxy.gateway.wire.handshake import Agreed
@@ -60,7 +60,7 @@ class HttpLink:
             self._inbox.lost(failure)
             raise
         response.close()
-        raise NotMcp(f"HTTP {response.status} with {response.content_type} instead of JSON")
+        raise unexpected(response, "JSON")
 
     async def send(self, body: bytes) -> None:
         response = await self._post(body)

@@ -13,7 +13,7 @@ from typing import Final
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway.failures import Broken, NotMcp
 from mcpproxy.gateway.link import Inbox, Site
-from mcpproxy.gateway.transports.answer import Answer, refusal
+from mcpproxy.gateway.transports.answer import Answer, refusal, unexpected
 from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller
 from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Kind, Members
@@ -60,23 +60,32 @@ class ModernHttpLink:
         if response.status >= 300:
             return await self._refused(response, request_id)
         if response.content_type == JSON:
-            return self._own(await response.read(self._limits.max_message), request_id)
-        if response.content_type == EVENT_STREAM:
-            return await self._from_stream(response, request_id)
-        raise NotMcp(f"HTTP {response.status} with {response.content_type} instead of JSON")
+            said = self._own(await response.read(self._limits.max_message), request_id)
+        elif response.content_type == EVENT_STREAM:
+            said = await self._from_stream(response, request_id)
+        else:
+            raise unexpected(response, "JSON")
+        # Within 2xx an id null is a slip, and no refusal of what could not be read.
+        return {**said, "id": jsonrpc.raw(request_id)}
 
     async def _refused(self, response: Answer, request_id: int) -> Members:
-        """A JSON-RPC error in the body is the response, unless the status is about the way."""
-        said: Members = {}
+        """A JSON-RPC error in the body is the response, unless the status is about the way, or its
+        id is not ours: so older servers refuse what they know nothing of.
+        """
+        said: list[Members] = []
         if response.content_type == JSON:
             with contextlib.suppress(ProtocolError):
-                said = self._own(await response.read(self._limits.max_message), request_id)
+                said = jsonrpc.parse(await response.read(self._limits.max_message))
         response.close()
-        error = jsonrpc.error_of(said)
+        first = said[0] if said else {}
+        error = jsonrpc.error_of(first)
         meaning = refusal(response, error.message if error else "")
-        if error is None or not isinstance(meaning, NotMcp):
+        if not isinstance(meaning, NotMcp):
             raise meaning
-        return said
+        if error is None or not _answers(first, request_id):
+            meaning.error = error
+            raise meaning
+        return first
 
     def _own(self, body: bytes, request_id: int) -> Members:
         for message in jsonrpc.parse(body):

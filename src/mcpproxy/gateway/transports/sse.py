@@ -14,7 +14,7 @@ from mcpproxy.core.errors import McpproxyError, ProtocolError
 from mcpproxy.gateway.failures import Broken, LinkFailed, NotMcp
 from mcpproxy.gateway.link import Inbox, Link, Site
 from mcpproxy.gateway.text import short
-from mcpproxy.gateway.transports.answer import Answer, refusal
+from mcpproxy.gateway.transports.answer import Answer, refusal, unexpected
 from mcpproxy.gateway.transports.web import EVENT_STREAM, JSON, Caller
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
@@ -44,7 +44,7 @@ class SseLink:
             raise refusal(response)
         if response.content_type != EVENT_STREAM:
             response.close()
-            raise NotMcp(f"HTTP 200 with {response.content_type} instead of an event stream")
+            raise unexpected(response, "an event stream")
         events = self._events(response)
         try:
             async for event in events:
