@@ -94,6 +94,7 @@ def introduce(ground: Ground) -> Rooms:
             revoke=provider.revoke,
         )
     )
+    manager.on_vanished(machine.apply)
     logins = PendingLogins(
         LoginTools(
             store=vault.store,

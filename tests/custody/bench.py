@@ -120,13 +120,17 @@ class Endpoint:
 
 
 class Disk(MemoryStore):
-    """A memory store whose disk can be full, and which tells of every save."""
+    """A memory store whose disk can be full, and which tells of every save. While `reading` is set
+    aside, what was read of all grants does not arrive.
+    """
 
     def __init__(self, world: MemoryWorld) -> None:
         super().__init__(world)
         self.is_full = False
         self.is_unreadable = False
         self.is_locked = False
+        self.reading: asyncio.Event | None = None
+        self.read = 0
         self.before_save: Callable[[Grant], None] = lambda grant: None
 
     async def load_grant(self, server: str) -> Grant | None:
@@ -135,7 +139,11 @@ class Disk(MemoryStore):
 
     async def load_grants(self) -> Sequence[Grant]:
         self._read()
-        return await super().load_grants()
+        found = await super().load_grants()
+        self.read += 1
+        if self.reading is not None:
+            await self.reading.wait()
+        return found
 
     async def save_grant(
         self, grant: Grant, *, expected_revision: int | None, line: LedgerLine | None = None

@@ -200,6 +200,7 @@ class Desk:
                 revoke=TokenEndpoint(bench.endpoint, bench.clock).revoke,
             )
         )
+        manager.on_vanished(self.machine.apply)
         self.logins = self.restarted()
 
     def restarted(self) -> PendingLogins:

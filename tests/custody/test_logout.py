@@ -11,9 +11,9 @@ from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.model import Attempt, Grant, Phase, RefreshCause
 from mcpproxy.core.notices import LedgerWritten
 from mcpproxy.oauth.answer import pack
-from tests.builders import a_token_set
+from tests.builders import SERVER_URL, a_token_set
 from tests.custody.bench import HOUR, NAME, NO_ANSWER, tokens_reply, until, virtually
-from tests.custody.desk import Desk, a_desk, with_revocation
+from tests.custody.desk import Desk, a_desk, redirect, with_revocation
 
 OK = HttpReply(200, {}, b"")
 SECOND = timedelta(seconds=1)
@@ -47,6 +47,40 @@ async def test_a_logout_waits_for_the_refresh_in_flight_and_gives_back_what_it_b
         await asyncio.sleep(60)
         assert NAME not in desk.bench.world.grants
         assert len(desk.bench.endpoint.presented) == 1
+
+
+@virtually
+async def test_a_login_that_comes_back_while_a_logout_is_under_way_follows_it() -> None:
+    async with a_desk() as desk:
+        desk.bench.endpoint.replies = [OK]
+        desk.manager.adopt(desk.bench.put(with_revocation(desk.bench.store())))
+        await desk.logins.begin(NAME)
+        revoking = desk.bench.endpoint.revoking = asyncio.Event()
+        leaving = asyncio.create_task(desk.logins.logout(NAME))
+        await until(lambda: desk.bench.endpoint.revoked)
+        coming = asyncio.create_task(desk.logins.finish(redirect(1)))
+        await until(lambda: desk.pages.presented)
+        await asyncio.sleep(1)
+        revoking.set()
+        assert await leaving is None
+        assert (await coming).outcome == "succeeded"
+        assert desk.bench.stored.login_id == "flow-1"
+        assert await desk.manager.token(NAME, SERVER_URL) is not None
+        assert desk.bench.endpoint.revoked == ["refresh-1", "access-1"]
+
+
+@virtually
+async def test_a_login_that_is_made_while_the_store_is_read_is_not_taken_for_vanished() -> None:
+    async with a_desk() as desk:
+        await desk.logins.begin(NAME)
+        reading, before = asyncio.Event(), desk.bench.disk.read
+        desk.bench.disk.reading = reading
+        await until(lambda: desk.bench.disk.read > before, within=60)
+        await desk.logins.finish(redirect(1))
+        reading.set()
+        desk.bench.disk.reading = None
+        await asyncio.sleep(5)
+        assert await desk.manager.token(NAME, SERVER_URL) is not None
 
 
 @virtually

@@ -169,6 +169,19 @@ async def test_what_is_switched_off_or_not_configured_to_the_end_is_left_alone(
 
 
 @virtually
+async def test_a_grant_that_vanishes_from_the_store_is_made_again_when_that_is_noticed() -> None:
+    async with a_desk() as desk:
+        answers(desk)
+        configure(desk)
+        await until(lambda: login_id(desk) == "machine-1")
+        await desk.bench.disk.forget_grant(NAME)
+        await until(lambda: login_id(desk) == "machine-2", within=60)
+        await desk.logins.logout(NAME)
+        await asyncio.sleep(600)
+        assert login_id(desk) is None
+
+
+@virtually
 async def test_a_server_that_is_switched_off_keeps_its_grant() -> None:
     async with a_desk() as desk:
         answers(desk)

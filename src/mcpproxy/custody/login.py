@@ -80,6 +80,7 @@ class PendingLogins:
         self._flows = Flows(tools.publisher)
         self._finishing: set[asyncio.Task[Any]] = set()
         self._insisting: set[asyncio.Task[None]] = set()
+        self._in_turn: dict[str, asyncio.Lock] = {}
         self._stopping = False
 
     async def start(self) -> None:
@@ -147,10 +148,12 @@ class PendingLogins:
     async def logout(self, server: str) -> str | None:
         tools = self._tools
         await tools.stay_out(server)
-        done = await log_out(
-            server, LogoutTools(tools.store, tools.lease, tools.provider, tools.clock, tools.policy)
-        )
-        tools.forget(server)
+        async with self._turn(server):
+            done = await log_out(
+                server,
+                LogoutTools(tools.store, tools.lease, tools.provider, tools.clock, tools.policy),
+            )
+            tools.forget(server)
         if done is None:
             return None
         tools.publisher.publish(LedgerWritten(server, done.line))
@@ -158,6 +161,10 @@ class PendingLogins:
         return done.complaint
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _turn(self, server: str) -> asyncio.Lock:
+        """A login that comes back while a logout is under way follows it, and is not erased."""
+        return self._in_turn.setdefault(server, asyncio.Lock())
 
     def _upstream(self, server: str) -> Upstream:
         upstream = self._tools.upstreams().get(server)
@@ -328,14 +335,15 @@ class PendingLogins:
             self._flows.fail(flow, error)
             raise
         try:
-            await tools.store.replace_grant(grant)
-            current = await tools.store.load_grant(login.server)
+            async with self._turn(login.server):
+                await tools.store.replace_grant(grant)
+                current = await tools.store.load_grant(login.server)
+                if current is not None:
+                    tools.adopt(current)
         except McpproxyError as error:
             self._try_again(login)
             self._flows.fail(flow, error)
             raise
-        if current is not None:
-            tools.adopt(current)
         return self._flows.succeed(flow, grant.tokens.expires_at)
 
     def _try_again(self, login: PendingLogin) -> None:

@@ -5,6 +5,7 @@ for longer than 30 s, and a cheap look at the clocks each second notices suspend
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -48,6 +49,11 @@ class RefreshManager(TokenCounter):
         self._slept_until: timedelta | None = None
         self._ask_stamp_at = timedelta(0)
         self._stamp: int | None = None
+        self._tell_vanished: Callable[[], None] = lambda: None
+
+    def on_vanished(self, tell: Callable[[], None]) -> None:
+        """Call this when a grant is not in the store any more that nobody here took out."""
+        self._tell_vanished = tell
 
     # --- life -------------------------------------------------------------------------------
 
@@ -177,7 +183,7 @@ class RefreshManager(TokenCounter):
                 pause = BUSY_PAUSE
             elif result.grant is None:
                 if self._entries.get(server) is entry:
-                    self.forget(server)
+                    self._vanished(server)
             else:
                 known = entry.grant
                 self._take(result.grant)
@@ -222,20 +228,26 @@ class RefreshManager(TokenCounter):
 
     async def _reread(self) -> None:
         self._reread_at = self._tools.clock.elapsed() + REREAD_EVERY
+        before = {server: entry.grant for server, entry in self._entries.items()}
         try:
             stored = {grant.server: grant for grant in await self._tools.journal.load_all()}
         except StoreError as error:
             self._store.failed(error)
             raise
         self._store.was_read()
-        for server in set(self._entries) - set(stored):
-            entry = self._entries[server]
-            if entry.refresh is None:
-                self.forget(server)
+        for server in before.keys() - stored.keys():
+            entry = self._entries.get(server)
+            # Who logged in while the store was read is not missing from it.
+            if entry is not None and entry.refresh is None and entry.grant is before[server]:
+                self._vanished(server)
         for grant in stored.values():
             known = self._entries.get(grant.server)
             if known is None or known.grant != grant:
                 self._take(grant)
+
+    def _vanished(self, server: str) -> None:
+        self.forget(server)
+        self._tell_vanished()
 
 
 def _report(message: str, error: Exception) -> None:
