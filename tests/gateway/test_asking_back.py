@@ -185,7 +185,7 @@ async def test_a_question_is_asked_again_when_the_call_it_seemed_to_serve_ended(
         other = await waiting(up, client)
         asks = asyncio.create_task(up.call("ask", client, **elicitation()))
         await until(lambda: person.asking == 1)
-        await up.call("go")
+        await up.call("go", client)
         assert await other == "went"
         await until(lambda: len(person.asked) == 2)
         gate.set()

@@ -12,6 +12,8 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 ELICIT: Final = "elicitation/create"
+MAY_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests whose client may be asked for more; in the stateless era no others (MRTR)."""
 _NEEDED: Final = {
     "sampling/createMessage": "sampling",
     ELICIT: "elicitation",

@@ -14,9 +14,9 @@ from typing import Final
 from msgspec import Raw
 
 from mcpproxy.core.errors import McpproxyError, ProtocolError
-from mcpproxy.gateway.abilities import refusal
+from mcpproxy.gateway.abilities import MAY_ASK, refusal
 from mcpproxy.gateway.client import Client
-from mcpproxy.gateway.flights import Chores, Flight, Flights
+from mcpproxy.gateway.flights import Chores, Flight, Flights, Subject
 from mcpproxy.gateway.left_behind import Origin
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
@@ -28,6 +28,8 @@ ASKABLE: Final = frozenset({"sampling/createMessage", "elicitation/create", ROOT
 
 TOO_MANY: Final = "Too many requests are open"
 _NO_ROOTS: Final = jsonrpc.raw({"roots": []})
+# Tools and the like of one server that are known to ask.
+_MAX_KNOWN: Final = 256
 
 
 class Questions:
@@ -44,6 +46,7 @@ class Questions:
         self._limits = limits
         self._open: dict[bytes, asyncio.Task[None]] = {}
         self._refusals = Chores(limits)
+        self._known: set[Subject] = set()
 
     def asked(self, method: str, message: Members, during: int | None) -> None:
         """The upstream asks; `during` is the request on whose stream, if it came on one."""
@@ -95,7 +98,9 @@ class Questions:
                     return jsonrpc.result(_NO_ROOTS)
                 why = f"{method} cannot be answered: {flights}"
                 return jsonrpc.error(jsonrpc.METHOD_NOT_FOUND, why)
-            flight = _to_ask(flights, method, params)
+            if len(flights) == 1 and method != ROOTS and not self._flights.left_behind():
+                self._learn(flights[0])
+            flight = _to_ask(flights, method, params, self._known)
             client = flight.call.client
             if method == ROOTS and (client is None or "roots" not in client.capabilities):
                 return jsonrpc.result(_NO_ROOTS)
@@ -112,6 +117,11 @@ class Questions:
                 task = asyncio.current_task()
                 if not flight.is_over or len(flights) == 1 or task is None or task.uncancel():
                     raise
+
+    def _learn(self, flight: Flight) -> None:
+        """This call certainly asks."""
+        if len(self._known) < _MAX_KNOWN:
+            self._known.add(flight.subject)
 
     def _whose(self, during: int | None) -> list[Flight] | str:
         """The calls one of which a question serves, or why that cannot be told."""
@@ -136,13 +146,20 @@ def _callers(origins: AbstractSet[Origin]) -> int:
     return len({origin.caller for origin in origins})
 
 
-def _to_ask(flights: list[Flight], method: str, params: Raw | None) -> Flight:
-    """Of these calls, the newest whose client can be asked; of that client's, the oldest."""
+def _to_ask(
+    flights: list[Flight], method: str, params: Raw | None, known: AbstractSet[Subject]
+) -> Flight:
+    """Of these calls of one caller, the newest whose client can be asked; of that client's, the
+    oldest. Rather one of a tool that is known to ask, or of a method that may.
+    """
     # What waits for an answer already hardly asks another thing, unless it is alone.
     idle = [flight for flight in flights if not flight.questions] or flights
     able = [flight for flight in idle if _is_able(flight, method, params)]
-    client = (able or idle)[-1].call.client
-    return next((flight for flight in idle if _is_of(flight, client)), idle[-1])
+    likely = [flight for flight in able if flight.subject in known]
+    may = [flight for flight in able if flight.call.method in MAY_ASK]
+    best = likely or may or able or idle
+    client = best[-1].call.client
+    return next((flight for flight in best if _is_of(flight, client)), best[-1])
 
 
 async def ask(flight: Flight, method: str, params: Raw | None, limits: GatewayLimits) -> Members:

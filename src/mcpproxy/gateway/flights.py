@@ -29,6 +29,11 @@ _SHARE: Final = 2
 _OF_A_CALL: Final = frozenset({LOG, "notifications/elicitation/complete"})
 
 
+Subject = tuple[str, bytes]
+"""What a call is about: its method, and the name of the tool or prompt as it came."""
+_LONGEST_NAME: Final = 256
+
+
 @dataclass(slots=True, eq=False)
 class Flight:
     """One call in flight; `token` is the progress token its caller chose, `questions` are what
@@ -53,6 +58,12 @@ class Flight:
         """Whose call it is: a client whose caller is not known is alone with itself."""
         client = self.call.client
         return self.call.caller if client is None else client.caller or client.key
+
+    @property
+    def subject(self) -> Subject:
+        params = self.call.params
+        name = b"" if params is None else memoryview(params.get("name", b""))[:_LONGEST_NAME]
+        return self.call.method, bytes(name)
 
     @property
     def origin(self) -> Origin:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from mcpproxy.core.errors import LoginRequired, McpproxyError
 from mcpproxy.core.ports import Clock, LoginDesk, LoginFlow
-from mcpproxy.gateway.abilities import ELICIT, can_open_urls
+from mcpproxy.gateway.abilities import ELICIT, MAY_ASK, can_open_urls
 from mcpproxy.gateway.access import Permit
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client import Client, Era
@@ -20,8 +20,6 @@ from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.wire import jsonrpc
 
 FindDesk = Callable[[], LoginDesk | None]
-# What a stateless client may be asked more for (2026-07-28, MRTR).
-_MAY_ASK = frozenset({"tools/call", "prompts/get", "resources/read"})
 _COMPLETE = "notifications/elicitation/complete"
 
 
@@ -60,7 +58,7 @@ class LoginPrompts:
         client = ask.client
         if client is None or client.asker is None or not can_open_urls(client.capabilities):
             return False
-        if client.era is Era.MODERN and ask.method not in _MAY_ASK:
+        if client.era is Era.MODERN and ask.method not in MAY_ASK:
             return False
         flow = await self._flow(server, ask)
         if flow is None:
