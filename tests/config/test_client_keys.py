@@ -7,6 +7,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from mcpproxy.config.load import load
+from mcpproxy.config.locate import Flags, locate
+from mcpproxy.core.errors import ConfigError
 from mcpproxy.core.model import AssertionAudience, GrantType, OAuthConfig, Secret, Upstream
 from tests.config.files import loaded, problem, with_servers
 from tests.peers import machine
@@ -106,6 +109,15 @@ def test_a_pipe_in_place_of_a_key_is_refused_and_not_waited_for(tmp_path: Path) 
     found = upstream(tmp_path, client_id="c", private_key_file="api.pem")
     assert found.problem is not None
     assert "no regular file" in found.problem
+
+
+def test_a_pipe_in_place_of_the_configuration_is_refused_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="no regular file"):
+        load(locate(Flags(config=str(pipe), data_dir=str(tmp_path)), {}), {})
 
 
 def test_a_pipe_in_place_of_certificates_is_refused(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_no_file_makes_the_loader_fail_otherwise(tree: dict[str, object]) -> Non
 
 def test_an_unreadable_file_is_a_matter_of_permission(tmp_path: Path) -> None:
     class Denied(type(tmp_path)):  # type: ignore[misc]
-        def open(self, *args: object, **options: object) -> None:
+        def __fspath__(self) -> str:
             raise PermissionError(13, "Permission denied")
 
     with pytest.raises(NotPermitted) as caught:

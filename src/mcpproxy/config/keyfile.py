@@ -10,8 +10,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from mcpproxy.config.regular import read_regular
+
 MAX_KEY: Final = 64 * 1024
-"""Characters; the PEM text of an RSA key of 16384 bits has 13,000."""
+"""Bytes; the PEM text of an RSA key of 16384 bits has 13,000."""
 
 BEGIN: Final = "-----BEGIN "
 PRIVATE: Final = "PRIVATE KEY-----"
@@ -38,10 +40,7 @@ def key_path(text: str, base: Path) -> Path:
 def read_key(path: Path) -> str:
     """The text of a key file. Raises ValueError: it cannot be read, or is no such key."""
     try:
-        with open(path, encoding="utf-8", opener=_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError(f"{path}: this is no regular file")
-            text = file.read(MAX_KEY)
+        text = read_regular(path, MAX_KEY).decode()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
@@ -50,11 +49,6 @@ def read_key(path: Path) -> str:
         return check_key(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Opens a pipe too without waiting for who writes into it, which may be nobody."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def is_open_to_all(path: Path) -> bool:

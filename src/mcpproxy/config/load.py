@@ -250,7 +250,9 @@ def _warnings(model: FileModel, entries: list[_Entry], base: Path) -> tuple[str,
         said.extend(warnings(profile, f"profiles[{at}]"))
     said.extend(profile_warnings(model))
     if model.api_key and len(model.api_key) < SHORT_KEY:
-        said.append(f"api_key: shorter than {SHORT_KEY} characters; leave it out to get a new one")
+        said.append(
+            f"`api_key` has fewer than {SHORT_KEY} characters; leave it out to get a new one"
+        )
     return tuple(said)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mcpproxy.config.regular import NotRegularError, read_regular
 from mcpproxy.core.errors import ConfigError, NotPermitted
 
 CONFIG_FILE: Final = "mcp_config.json"
@@ -87,8 +88,12 @@ def reach(flags: Flags, environ: Mapping[str, str]) -> Reach:
 def read_text(path: Path) -> str:
     """The file's text. Raises ConfigError or NotPermitted."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_regular(path, MAX_FILE_BYTES + 1)
+    except NotRegularError:
+        raise ConfigError(
+            f"{path} is no regular file",
+            next_step="write it to a file: it is read again whenever it changes",
+        ) from None
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist",
