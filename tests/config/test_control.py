@@ -138,7 +138,8 @@ WRITTEN = """{
   "mcpServers": [
     {"name": "one", "command": "x",
      "disabled_tools": ["delete_*" /* never */, "drop"]}, // mine
-    {"name": "two", "command": "x", "enabled_tools": ["get_*"]}
+    {"name": "two", "command": "x", "enabled_tools": ["get_*"]},
+    {"name": "none", "command": "x", "enabled_tools": []}
   ]
 }
 """
@@ -170,7 +171,15 @@ def test_a_tool_is_added_to_those_that_are_enabled_only_where_only_some_are(
     file.enable_tools("two", "list")
     assert load(there, {}).control.of("two").enabled_tools == ("get_*", "list")
     file.enable_tools("one", "push")
-    assert load(there, {}).control.of("one").enabled_tools == ()
+    assert load(there, {}).control.of("one").enabled_tools is None
+    file.enable_tools("none", "list")
+    assert load(there, {}).control.of("none").enabled_tools == ("list",)
+
+
+def test_an_empty_list_of_enabled_tools_is_none_of_them(tmp_path: Path) -> None:
+    server = '[{"name": "one", "command": "x", "enabled_tools": %s}]'
+    assert not loaded(tmp_path, with_servers(server % "[]")).control.of("one").allows("get")
+    assert loaded(tmp_path, with_servers(server % "null")).control.of("one").allows("get")
 
 
 def test_a_bad_switch_changes_nothing(tmp_path: Path) -> None:

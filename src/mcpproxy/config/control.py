@@ -64,7 +64,7 @@ def profile_warnings(model: FileModel) -> tuple[str, ...]:
 
 def _server(server: ServerModel, others: ServerControl) -> ServerControl:
     return ServerControl(
-        enabled_tools=tuple(server.enabled_tools),
+        enabled_tools=None if server.enabled_tools is None else tuple(server.enabled_tools),
         disabled_tools=tuple(server.disabled_tools),
         approval=ToolApproval(server.tool_approval) if server.tool_approval else others.approval,
         bounds=_bounds(server, others.bounds),

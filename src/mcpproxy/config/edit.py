@@ -132,8 +132,9 @@ class ConfigFile:
             if disabled is not None and pattern in named:
                 text = splice.remove_item(text, disabled, named.index(pattern))
                 _, _, server = _require(parse(text), name)
-            enabled = tuple(_strings(server, "enabled_tools"))
-            if enabled and not matches(enabled, pattern):
+            enabled = server.member("enabled_tools")
+            only = tuple(_strings(server, "enabled_tools"))
+            if enabled is not None and enabled.items is not None and not matches(only, pattern):
                 text = _with_item(text, server, "enabled_tools", pattern)
             return text
 

@@ -116,8 +116,8 @@ class ServerModel(ConcurrencyModel):
     )
     enabled: bool = Field(default=True, description="Whether it is connected to")
     quarantined: bool = Field(default=False, description="Whether it waits for approval")
-    enabled_tools: list[str] = Field(
-        default=[], description="Only these tools, `*` for anything; default: all"
+    enabled_tools: list[str] | None = Field(
+        default=None, description="Only these tools, `*` for anything; default: all; `[]`: none"
     )
     disabled_tools: list[str] = Field(
         default=[], description="Not these tools, `*` for anything; wins over `enabled_tools`"
@@ -151,8 +151,8 @@ class ServerModel(ConcurrencyModel):
 
     @field_validator("enabled_tools", "disabled_tools")
     @classmethod
-    def _patterns(cls, value: list[str]) -> list[str]:
-        return rules.check_patterns(value)
+    def _patterns(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else rules.check_patterns(value)
 
     @field_validator("tool_timeouts")
     @classmethod

@@ -48,11 +48,11 @@ ALL_BOUNDS: Final = Bounds(at_once=1024, waiting=4096, patience=timedelta(second
 
 @dataclass(frozen=True, slots=True)
 class ServerControl:
-    """What is decided about one server. No `enabled_tools`: all. A timeout None is the gateway's;
+    """What is decided about one server. `enabled_tools` None: all. A timeout None is the gateway's;
     of `tool_timeouts`, by pattern, the first that matches counts.
     """
 
-    enabled_tools: tuple[str, ...] = ()
+    enabled_tools: tuple[str, ...] | None = None
     disabled_tools: tuple[str, ...] = ()
     approval: ToolApproval = ToolApproval.CHANGED
     bounds: Bounds = SERVER_BOUNDS
@@ -61,7 +61,7 @@ class ServerControl:
 
     def allows(self, tool: str) -> bool:
         """Whether the tool is switched on."""
-        if self.enabled_tools and not matches(self.enabled_tools, tool):
+        if self.enabled_tools is not None and not matches(self.enabled_tools, tool):
             return False
         return not (self.disabled_tools and matches(self.disabled_tools, tool))
 

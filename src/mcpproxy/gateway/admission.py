@@ -70,7 +70,7 @@ class Admission:
         if not self._approvals.loaded and rules.approval is not ToolApproval.OFF:
             self._reviewed.pop(server, None)
             return ()
-        named = frozenset(rules.enabled_tools + rules.disabled_tools)
+        named = frozenset((rules.enabled_tools or ()) + rules.disabled_tools)
         offered = frozenset(tool.name for tool in tools)
         self._approvals.offered(server, offered, self._clock.now(), named)
         held: dict[str, _Waiting] = {}
