@@ -154,6 +154,24 @@ async def test_a_profile_is_an_endpoint_of_its_own_and_changes_while_clients_go_
         assert answer.status_code == 404
 
 
+async def test_what_is_open_at_a_profile_hears_only_of_the_servers_that_it_has_now() -> None:
+    profile = Profile("mine", frozenset({"up"}), routing_mode="direct")
+    control = Control(profiles={"mine": profile})
+    async with site_of(make_server(), control=control) as site:
+        gateway, upstreams = site.gateway, {"up": site.gateway._pool.get("up").upstream}
+        async with connect(f"{site.url}/p/mine", headers=HEADERS, mode="legacy") as client:
+            await client.list_tools()
+            (session,) = gateway._down.sessions
+            assert gateway._may_reach(session.caller, "up")
+            narrower = replace(profile, servers=frozenset[str]())
+            await gateway.apply(upstreams, Control(profiles={"mine": narrower}))
+            assert not gateway._may_reach(session.caller, "up")
+            await gateway.apply(upstreams, control)
+            assert gateway._may_reach(session.caller, "up")
+            await gateway.apply(upstreams, Control())
+            assert not gateway._may_reach(session.caller, "up")
+
+
 async def test_who_is_at_a_profile_is_told_when_it_becomes_another_one() -> None:
     mine, others = Profile("mine", routing_mode="direct"), Profile("others", routing_mode="direct")
     control = Control(profiles={"mine": mine, "others": others})

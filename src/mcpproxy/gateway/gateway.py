@@ -234,8 +234,16 @@ class Gateway:
         self._notifications.publish(server, method, message, about)
 
     def _may_reach(self, caller: Caller, server: str) -> bool:
+        """As it is now: a stream may have been opened when its profile was another one."""
         live = self._pool.find(server)
-        return live is None or may_reach(caller, live.upstream)
+        if live is None:
+            return True
+        if caller.profile is not None:
+            now = self.governor.profile(caller.profile.name)
+            if now is None:
+                return False
+            caller = caller.within(now)
+        return may_reach(caller, live.upstream)
 
     def _face_of(self, place: str, caller: Caller) -> Place | None:
         face = self._faces.get(place)
