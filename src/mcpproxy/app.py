@@ -159,7 +159,7 @@ class App:
             "calls": governor.waiting,
             "activity": activity.depth,
         }
-        metrics = Metrics(self._clock, monitor.healths, manager.grant, depths, governor.loads)
+        metrics = Metrics(self._clock, monitor.standings, manager.grant, depths, governor.loads)
         endings = Endings(Journal(rooms.vault.store, self._clock, self._bus), manager, self._clock)
         log = RefreshLog()
         for listener in (log, metrics, rooms.logouts, monitor, endings, activity):

@@ -85,6 +85,37 @@ async def test_a_bug_about_one_server_hides_no_other_and_is_told_once() -> None:
         assert await watch.next() == ServersChanged("gamma", "disabled")
 
 
+class Counting(World):
+    """Counts how often the facts of a connection are asked for."""
+
+    asked = 0
+
+    def connection(self, server: str) -> Connection:
+        self.asked += 1
+        return super().connection(server)
+
+
+async def test_who_only_counts_hears_what_the_watch_saw_and_nobody_is_looked_at_again() -> None:
+    world = Counting()
+    for name in ("beta", "alpha"):
+        world.add_oauth(name)
+    async with Watch(world) as watch:
+        monitor = watch.parts.monitor
+        world.servers["beta"] = replace(world.servers["beta"], enabled=False)
+        assert await watch.next() == ServersChanged("beta", "disabled")
+        await asyncio.sleep(0)
+        asked, counted = world.asked, monitor.standings()
+        assert world.asked == asked
+        told = {name: (each.status, each.level) for name, each in counted.items()}
+        assert list(told.items()) == [
+            (name, (each.status, each.level)) for name, each in monitor.healths().items()
+        ]
+        asked = world.asked
+        world.clock.advance(timedelta(seconds=3))  # the watch is late: it is not believed
+        assert len(monitor.standings()) == 2
+        assert world.asked > asked
+
+
 async def test_a_pending_login_is_part_of_the_picture() -> None:
     world = World()
     world.servers["one"] = Upstream("one", url="https://one.example/mcp")

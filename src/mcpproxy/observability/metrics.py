@@ -14,7 +14,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mcpproxy.core.causes import Level
-from mcpproxy.core.health import Health
 from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.model import FailureKind, Grant, RefreshFailure, Verdict
 from mcpproxy.core.notices import (
@@ -29,6 +28,7 @@ from mcpproxy.core.ports import CallLoad, Clock
 from mcpproxy.core.prediction import predicted_end
 from mcpproxy.observability.exposition import render
 from mcpproxy.observability.isolation import Faults
+from mcpproxy.observability.monitor import Standing
 
 MAX_SERVERS: Final = 1000
 """Servers with series of their own; those after them share one that is called `other`."""
@@ -58,7 +58,7 @@ class Metrics:
     def __init__(
         self,
         clock: Clock,
-        healths: Callable[[], Mapping[str, Health]],
+        healths: Callable[[], Mapping[str, Standing]],
         grants: Callable[[str], Grant | None],
         depths: Mapping[str, Callable[[], int]],
         loads: Callable[[], Iterable[CallLoad]] = tuple,
@@ -184,7 +184,7 @@ class _Facts(Collector):
     def __init__(
         self,
         clock: Clock,
-        healths: Callable[[], Mapping[str, Health]],
+        healths: Callable[[], Mapping[str, Standing]],
         grants: Callable[[str], Grant | None],
         depths: Mapping[str, Callable[[], int]],
         label: Callable[[str], str],

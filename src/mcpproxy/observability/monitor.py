@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
-from typing import Final
+from typing import Final, Protocol
 
-from mcpproxy.core.causes import Action
+from mcpproxy.core.causes import Action, Level
 from mcpproxy.core.connection import Connection, ConnectionState, Trouble
 from mcpproxy.core.errors import UnknownServer
 from mcpproxy.core.health import Health, Seeding, Snapshot, assess, changes_at
@@ -37,11 +37,22 @@ SLICE: Final = 200
 """Servers looked at in one go: some 2 ms while nothing changes, at worst 15."""
 
 
+class Standing(Protocol):
+    """What is counted of a server's health."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def level(self) -> Level: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What a list of servers would show, countdowns apart."""
 
     status: str
+    level: Level
     admin_state: str
     cause: str
     action: str
@@ -95,6 +106,8 @@ class Monitor:
         self._logged_out = logged_out
         self._nudged = asyncio.Event()
         self._sweep_at = 0.0
+        self._seen: dict[str, _Seen] = {}
+        self._swept_at: timedelta | None = None
         self._touched: set[str] = set()
         self._faults = Faults("telling the health of")
 
@@ -108,6 +121,15 @@ class Monitor:
         """Every configured server's, sorted by name."""
         now = self._clock.now()
         return {name: self._look(name, now)[1] for name in sorted(self._directory.upstreams())}
+
+    def standings(self) -> Mapping[str, Standing]:
+        """Every configured server's, for who counts them often: as the watch saw them last, which
+        is while it runs a second ago.
+        """
+        swept_at = self._swept_at
+        if swept_at is None or self._clock.elapsed() - swept_at > 2 * LOOK_EVERY:
+            return self.healths()
+        return {name: seen.shown for name, seen in sorted(self._seen.items())}
 
     def snapshot(self, server: str) -> Snapshot:
         """The facts themselves. Raises UnknownServer."""
@@ -145,7 +167,7 @@ class Monitor:
 
     async def run(self) -> None:
         """Publish changes for ever; ends by cancellation."""
-        seen: dict[str, _Seen] = {}
+        seen = self._seen
         clock = asyncio.get_running_loop().time
         self._sweep_at = clock() + LOOK_EVERY.total_seconds()
         for server in self._directory.upstreams():
@@ -168,6 +190,7 @@ class Monitor:
             self._review(server, seen)
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
+        self._swept_at = self._clock.elapsed()
 
     def _review(self, server: str, seen: dict[str, "_Seen"]) -> None:
         """Publish if this server shows something else than it did."""
@@ -190,6 +213,7 @@ class Monitor:
         grant = snapshot.grant
         shown = _Shown(
             status=health.status,
+            level=health.level,
             admin_state=health.admin_state,
             cause=health.cause,
             action=health.action,
