@@ -223,6 +223,28 @@ def test_all_logs_in_wherever_a_login_is_needed(
     assert "login fine" not in world.done
 
 
+def test_what_came_of_all_logins_is_one_list_for_programs(
+    daemon: Daemon, world: World, program: Program, browser: Path
+) -> None:
+    nothing = program.run("auth", "login", "--all", "-o", "json")
+    assert (nothing.code, json.loads(nothing.out)) == (0, [])
+    for name in ("one", "two"):
+        world.servers[name] = Upstream(name, url=f"https://{name}.example/mcp")
+        world.connection_facts[name] = Connection(
+            ConnectionState.ERROR, trouble=Trouble.LOGIN_NEEDED
+        )
+    login = start(program, browser, "--all", "-o", "json")
+    for name, outcome in (("one", "succeeded"), ("two", "denied")):
+        until_begun(world, name)
+        daemon.call(lambda name=name, outcome=outcome: world.settle(name, outcome, message="Well."))
+    out, _ = login.communicate(timeout=DEADLINE)
+    assert login.returncode == 1
+    assert [(each["server"], each["outcome"]) for each in json.loads(out)] == [
+        ("one", "succeeded"),
+        ("two", "denied"),
+    ]
+
+
 def test_status_shows_expiry_and_refreshes(daemon: Daemon, world: World, program: Program) -> None:
     world.add_oauth("one")
     lines = program.run("auth", "status").out.splitlines()

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from mcpproxy.cli.client import Client
 from mcpproxy.cli.commands.auth_logout import ANSWER_SECONDS
 from mcpproxy.cli.trust import is_ours, is_private
+from mcpproxy.config.locate import Flags, reach
+from mcpproxy.core.errors import NotReady
 from mcpproxy.core.policy import DEFAULT_POLICY
 from mcpproxy.storage.ownership import DaemonRecord, claim
 from tests.cli.conftest import Program
@@ -118,6 +121,17 @@ def test_another_program_on_our_port_is_told_apart(program: Program) -> None:
             ran = program.run("upstream", "restart", "one")
     assert ran.code == 1
     assert "not mcpproxy" in ran.err
+
+
+def test_a_daemon_that_hangs_is_named_and_not_waited_for_again(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        listen = f"127.0.0.1:{silent.getsockname()[1]}"
+        program.configure(json.dumps({"listen": listen}))
+        with owned(program, listen):
+            client = Client(reach(Flags(data_dir=str(program.data_dir)), {}))
+            with pytest.raises(NotReady, match=r"within 0\.1 s") as told:
+                client.get("/api/v1/status", seconds=0.1)
+    assert f"end process {os.getpid()} and start `mcpproxy serve` again" in told.value.next_step
 
 
 def test_a_logout_is_waited_for_as_long_as_the_daemon_may_take_for_it() -> None:

@@ -62,7 +62,9 @@ def test_a_wrong_command_line_exits_2(program: Program, arguments: tuple[str, ..
     assert ran.err
 
 
-@pytest.mark.parametrize("arguments", [("frobnicate",), ("upstream", "list", "--frob")])
+@pytest.mark.parametrize(
+    "arguments", [("frobnicate",), ("upstream", "list", "--frob"), ("upstream",), ()]
+)
 def test_errors_are_json_too_when_json_is_asked_for(
     program: Program, arguments: tuple[str, ...]
 ) -> None:
@@ -139,6 +141,17 @@ def test_servers_are_added_and_removed_in_the_file_when_no_daemon_runs(program: 
     assert inspected["enabled"] is False
     assert program.run("upstream", "remove", "two").code == 0
     assert program.run("upstream", "remove", "two").code == 12
+
+
+def test_a_server_that_cannot_be_added_is_not_the_files_fault(program: Program) -> None:
+    assert program.run("upstream", "add", "one", "https://one.example/mcp").code == 0
+    refused = program.run("upstream", "add", "bad/name", "https://x.example/")
+    assert refused.code == 4
+    assert refused.err.splitlines()[-2:] == [
+        'Error: name: found "bad/name"; allowed: lower-case letters, digits, - and _, starting '
+        'with a letter or digit, up to 63; try "bad-name"',
+        "Next: nothing was changed; try again with what is allowed",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ class Client:
                 fields = _decoded(self._exchange(peer, method, path, payload))
             except TimeoutError as error:
                 raise NotReady(
-                    f"The daemon did not answer within {seconds:.0f} s.",
-                    next_step="`mcpproxy status` tells how it is doing.",
+                    f"The daemon did not answer within {seconds:g} s.",
+                    next_step=self._if_it_hangs(),
                 ) from error
             except (OSError, wire.NotHttp) as error:
                 raise DaemonAbsent(
@@ -104,6 +104,10 @@ class Client:
         if not fields.get("success"):
             raise RemoteError(fields)
         return fields["data"]
+
+    def _if_it_hangs(self) -> str:
+        process = f"process {self._record.pid}" if self._record else "it"
+        return f"Its log tells more. If it hangs, end {process} and start `mcpproxy serve` again."
 
     def _exchange(
         self, peer: socket.socket, method: str, path: str, payload: bytes | None

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import click
 
-from mcpproxy.cli import output
 from mcpproxy.cli.client import Client, RemoteError, segment
 from mcpproxy.cli.context import Globals, note
 from mcpproxy.core.errors import LoginTimedOut, McpproxyError
@@ -38,11 +37,12 @@ class Browser(StrEnum):
     ELSEWHERE = "elsewhere"
 
 
-def log_in(options: Globals, client: Client, name: str, browser: Browser, wait: timedelta) -> None:
-    """Log in to one server. Raises what went wrong."""
+def log_in(
+    options: Globals, client: Client, name: str, browser: Browser, wait: timedelta
+) -> dict[str, Any]:
+    """Log in to one server: what came of it, for programs. Raises what went wrong."""
     body = {"way": "device"} if browser is Browser.ELSEWHERE else None
     flow = client.post(f"/api/v1/servers/{segment(name)}/login", body, seconds=BEGIN_SECONDS)
-    to_errors = options.format != "table"
     if flow["outcome"] is None:
         _ask_person(options, client, flow, browser)
         with _waiting("your other device" if flow["user_code"] else "the browser"):
@@ -56,10 +56,9 @@ def log_in(options: Globals, client: Client, name: str, browser: Browser, wait: 
                 "outcome": flow["outcome"],
             }
         )
-    if to_errors:
-        output.show({key: flow[key] for key in ("server", "outcome", "message")}, options.format)
-    else:
+    if options.format == "table":
         click.echo(f"Logged in to {escape_unsafe(name)}.")
+    return {key: flow[key] for key in ("server", "outcome", "message")}
 
 
 def _ask_person(options: Globals, client: Client, flow: dict[str, Any], browser: Browser) -> None:

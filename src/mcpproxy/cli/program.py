@@ -127,7 +127,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         output.fail(error, _format(given, arguments))
         code = error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        if _format(given, arguments) == "json":
+            output.fail(UsageError("A command is missing.", next_step="See --help."), "json")
+        else:
+            error.show()
         code = UsageError.exit_code
     except click.ClickException as error:
         code = _usage(error, _format(given, arguments))

@@ -5,6 +5,7 @@ file untouched; the new file is there as a whole or not at all.
 """
 
 import contextlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from mcpproxy.config.locate import Location, read_text
 from mcpproxy.config.references import References
 from mcpproxy.core.control import matches
 from mcpproxy.core.errors import ConfigError, NotPermitted, UnknownServer
+
+_PLACE: Final = re.compile(r"mcpServers(?:\[\d+\]|\.[^.:]*)[.:] ?")
+"""Where in the file a problem is; of a server that is not in it yet, nowhere."""
 
 FIRST_FILE: Final = """{
   "listen": "127.0.0.1:8080",
@@ -155,13 +159,26 @@ class ConfigFile:
         with exclusive(path):
             before = read_text(path)
             after = edit(before, parse(before))
-            read_settings(after, self._location, self._references)
+            try:
+                read_settings(after, self._location, self._references)
+            except ConfigError as error:
+                read_settings(before, self._location, self._references)
+                raise _of_the_edit(error) from None
             # An editor takes no lock: what a person saved meanwhile is not written over.
             if read_text(path) != before:
                 raise ConfigError(
                     f"{path} was changed by somebody else meanwhile", next_step="try again"
                 )
             write_private(path, after)
+
+
+def _of_the_edit(error: ConfigError) -> ConfigError:
+    """What is wrong with an edit of a file that is sound: not the file's matter, nor is it there."""
+    found = tuple(_PLACE.sub("", problem, count=1) for problem in error.problems)
+    said = "; ".join(found) if found else error.message
+    return ConfigError(
+        said, next_step="nothing was changed; try again with what is allowed", problems=found
+    )
 
 
 def _find(servers: Node | None, name: str) -> tuple[int, Node] | None:

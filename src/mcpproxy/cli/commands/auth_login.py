@@ -1,6 +1,7 @@
 """`mcpproxy auth login NAME`: log in, wait for the outcome, end with it."""
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -43,18 +44,26 @@ def command(
     wait = timedelta(seconds=timeout)
     client = options.client()
     if not every:
-        log_in(options, client, require(name or server, "The server's name"), browser, wait)
+        one = require(name or server, "The server's name")
+        done = log_in(options, client, one, browser, wait)
+        if options.format != "table":
+            output.show(done, options.format)
         return 0
     needing = [each["name"] for each in read_servers(options) if _needs_login(each)]
     if not needing:
         note("No server needs a login.")
+    outcomes: list[dict[str, Any]] = []
     failed = 0
     for each in needing:
         try:
-            log_in(options, client, each, browser, wait)
+            outcomes.append(log_in(options, client, each, browser, wait))
         except McpproxyError as error:
-            output.fail(error, options.format)
             failed += 1
+            if options.format == "table":
+                output.fail(error, options.format)
+            outcomes.append({"server": each, "outcome": "failed", **error.as_dict()})
+    if options.format != "table":
+        output.show(outcomes, options.format)
     return 1 if failed else 0
 
 

@@ -1,6 +1,6 @@
 """`mcpproxy status`: the daemon, its store and its servers in a few lines."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,12 +10,15 @@ from mcpproxy.cli.client import DaemonAbsent
 from mcpproxy.cli.command import define
 from mcpproxy.cli.context import Globals, find_globals
 
+LOOK_SECONDS: Final = 10.0
+"""The daemon has it all in memory: one that takes longer hangs, and that is to be said soon."""
+
 
 @define("status", "Show the daemon's version, addresses, store, key and servers.")
 def command() -> None:
     options = find_globals()
     try:
-        found = {"running": True, **options.client().get("/api/v1/status")}
+        found = {"running": True, **options.client().get("/api/v1/status", seconds=LOOK_SECONDS)}
     except DaemonAbsent:
         found = _without_daemon(options)
     if options.format != "table":
