@@ -169,7 +169,7 @@ async def test_a_server_that_is_silent_about_its_era_works_but_teaches_nothing()
         (None, refused(-32601)),
     ],
 )
-async def test_who_refuses_only_what_is_older_and_says_nothing_else_is_not_called_no_server(
+async def test_who_only_refuses_what_is_older_is_not_called_no_server(
     discover: Any, initialize: Any
 ) -> None:
     async def answer(seen: Seen) -> Any:
