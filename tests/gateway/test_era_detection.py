@@ -179,11 +179,8 @@ async def test_who_only_refuses_what_is_older_is_not_called_no_server(
             await asyncio.sleep(60)
         return discover
 
-    limits = replace(FAST, discover_timeout=timedelta(milliseconds=50))
-    async with (
-        scripted(Scripted(answer)) as url,
-        lone(Upstream("up", url=url), limits=limits) as up,
-    ):
+    fast = replace(FAST, discover_timeout=timedelta(milliseconds=50))
+    async with scripted(Scripted(answer)) as url, lone(Upstream("up", url=url), limits=fast) as up:
         await until(lambda: up.live.connection.state is ConnectionState.ERROR)
         wrong = Trouble.NETWORK if discover is None else Trouble.UPSTREAM
         assert up.live.connection.trouble is wrong
