@@ -276,6 +276,12 @@ EXAMPLES: Final = {
         "because; next try at 2026-01-12T14:00:30Z",
         "view_logs",
     ),
+    "not_answering": Example(
+        down(Trouble.SILENT),
+        "Not answering: because; it may be busy",
+        "because; it is asked again until it answers, and begun anew after 5 minutes",
+        "restart",
+    ),
     "unreachable": Example(
         down(Trouble.NETWORK),
         "Cannot connect: because; retry in 30s",

@@ -153,6 +153,7 @@ def test_a_server_that_rejects_fresh_tokens_has_a_cause_of_its_own() -> None:
         (Trouble.NETWORK, "unreachable", "retry"),
         (Trouble.NOT_MCP, "not_mcp", "configure"),
         (Trouble.COMMAND, "command_failed", "view_logs"),
+        (Trouble.SILENT, "not_answering", "restart"),
         (Trouble.CONFIGURATION, "misconfigured", "configure"),
         (Trouble.REJECTED, "rejected", "configure"),
         (Trouble.LOGIN_NEEDED, "login_required", "login"),

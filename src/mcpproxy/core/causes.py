@@ -312,6 +312,14 @@ CAUSES: Final = (
         Action.VIEW_LOGS,
     ),
     Cause(
+        "not_answering",
+        Level.UNHEALTHY,
+        "Not answering: {error}; it may be busy",
+        "Not answering",
+        "{error}; it is asked again until it answers, and begun anew after 5 minutes",
+        Action.RESTART,
+    ),
+    Cause(
         "unreachable",
         Level.UNHEALTHY,
         "Cannot connect: {error}; retry in {in}",

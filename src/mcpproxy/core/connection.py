@@ -3,7 +3,7 @@
 Law: no words for people here; `health` chooses those.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,6 +28,7 @@ class Trouble(StrEnum):
     COMMAND = "command"
     CONFIGURATION = "configuration"
     UPSTREAM = "upstream"
+    SILENT = "silent"
     NO_DAEMON = "no_daemon"
 
 
@@ -48,3 +49,7 @@ class Connection:
     hidden: int = 0
     hidden_example: str = ""
     held: int = 0
+
+    def looks_like(self, other: "Connection") -> bool:
+        """Whether they differ in times at most."""
+        return replace(self, retry_at=other.retry_at, since=other.since) == other

@@ -43,6 +43,7 @@ _TROUBLE_CAUSE: Final = {
     Trouble.COMMAND: "command_failed",
     Trouble.CONFIGURATION: "misconfigured",
     Trouble.UPSTREAM: "unreachable",
+    Trouble.SILENT: "not_answering",
     Trouble.NO_DAEMON: "daemon_absent",
 }
 

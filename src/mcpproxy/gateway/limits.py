@@ -40,6 +40,8 @@ class GatewayLimits:
     max_subscriptions: int = 1000
     # Between SIGTERM and SIGKILL, and for the goodbye of a remote session.
     goodbye: timedelta = timedelta(seconds=2)
+    # A server that answers nothing at all after a call timed out may be busy for so long.
+    silent_for: timedelta = timedelta(minutes=5)
     keep_alive: timedelta = timedelta(seconds=15)
     session_idle: timedelta = timedelta(hours=24)
     max_sessions: int = 1000

@@ -23,6 +23,7 @@ from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.connect import Connected, connect
 from mcpproxy.gateway.eras import EraMemory
 from mcpproxy.gateway.failures import (
+    Broken,
     Forbidden,
     LinkFailed,
     Misconfigured,
@@ -38,6 +39,7 @@ from mcpproxy.gateway.link import Site
 from mcpproxy.gateway.means import Means, Observer
 from mcpproxy.gateway.offering import Offering, counted
 from mcpproxy.gateway.offers import Offer
+from mcpproxy.gateway.pulse import Pulse
 from mcpproxy.gateway.scrub import Scrubber
 from mcpproxy.gateway.session import NOBODY, Call, Session
 from mcpproxy.gateway.text import short
@@ -78,6 +80,7 @@ class LiveUpstream:
             limits=means.limits,
             log=self._said.line,
         )
+        self._pulse = Pulse(self.ended, self._silent, means.limits)
         self._era = EraMemory(upstream, means.memory, means.clock, means.limits.era_remembered)
         self._wishes = Wishes()
         self._session: Session | None = None
@@ -134,7 +137,7 @@ class LiveUpstream:
         """Something may be better now: try at once, or see whether the connection still lives."""
         self._due.set()
         if self._session is not None and self.upstream.url is not None:
-            self._spawn(self._check(self._session))
+            self._spawn(self._pulse.look(self._session))
 
     # --- calls ----------------------------------------------------------------------------
 
@@ -149,9 +152,10 @@ class LiveUpstream:
                 with self.under_way:
                     return await self._request(call, deadline)
         except TimeoutError:
-            seconds = f"{limit.total_seconds():g}"
+            if self._session is not None:
+                self._spawn(self._pulse.watch(self._session))
             raise UpstreamTimedOut(
-                f"{self.name} did not answer {call.method} within {seconds} s",
+                f"{self.name} did not answer {call.method} within {limit.total_seconds():g} s",
                 next_step="try again, or raise the call timeout",
             ) from None
         except McpproxyError as failure:
@@ -220,6 +224,9 @@ class LiveUpstream:
         except Unauthorized as failure:
             self.ended(session, failure)
             raise
+        except Broken:
+            self._spawn(self._pulse.look(session))
+            raise
         session = await self._session_for(client)
         self._observer.check(self, call)
         return await session.request(call, deadline)
@@ -246,9 +253,7 @@ class LiveUpstream:
                     await asyncio.shield(self._attempted)
         if self._session is not None:
             return self._session
-        if isinstance(self._why, TokenUnavailable):
-            raise self._why.with_traceback(None)
-        if isinstance(self._why, LinkFailed):
+        if isinstance(self._why, TokenUnavailable | LinkFailed):
             raise self._why.with_traceback(None)
         raise self._unavailable(self._why)
 
@@ -372,20 +377,17 @@ class LiveUpstream:
             self._set(counted(self.connection, self.offer))
         self._observer.listed(self)
 
-    async def _check(self, session: Session) -> None:
-        try:
-            async with asyncio.timeout(self._means.limits.tcp_timeout.total_seconds()):
-                await session.check()
-        except (LinkFailed, TimeoutError) as failure:
-            self.ended(session, NotSent(f"no answer after a wake: {failure}"))
-        except McpproxyError:
-            return
+    def _silent(self, session: Session, said: str) -> None:
+        state, trouble = ConnectionState.ERROR, Trouble.SILENT
+        if session is self._session and said:
+            self._set(replace(self.connection, state=state, trouble=trouble, error=said))
+        elif session is self._session and self.connection.trouble is trouble:
+            now = self._means.clock.now()
+            self._set(counted(Connection(ConnectionState.CONNECTED, since=now), self.offer))
 
     def _set(self, connection: Connection) -> None:
         before, self.connection = self.connection, connection
-        if replace(before, retry_at=None, since=None) != replace(
-            connection, retry_at=None, since=None
-        ):
+        if not before.looks_like(connection):
             self._means.publisher.publish(ServersChanged(self.name, connection.state.value))
 
     def _log(self, line: str) -> None:

@@ -56,7 +56,7 @@ class HttpLink:
                 return self._own(await response.read(self._limits.max_message), request_id)
             if response.content_type == EVENT_STREAM:
                 return await self._from_stream(response, request_id)
-        except (NotSent, Broken) as failure:
+        except NotSent as failure:
             self._inbox.lost(failure)
             raise
         response.close()
