@@ -37,6 +37,19 @@ async def called(peer: Peer, arguments: Any, **headers: str) -> Any:
     return await peer.post(message, **{**sent, "Mcp-Name": "up__query", **headers})
 
 
+@pytest.mark.parametrize("name", ["Mcp-Name", "Mcp-Method", "MCP-Protocol-Version"])
+async def test_a_header_that_stands_there_twice_is_refused(name: str) -> None:
+    async with a_site() as site, a_peer(site) as peer:
+        message, sent = modern("tools/call", name="up__echo", arguments={"text": "x"})
+        headers = [*peer.headers.items(), *sent.items(), ("Mcp-Name", "up__echo")]
+        body = json.dumps(message).encode()
+        answer = await peer.http.post(peer.url, content=body, headers=headers)
+        assert answer.status_code == 200
+        twice = [(name, "other"), *headers]
+        answer = await peer.http.post(peer.url, content=body, headers=twice)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+
+
 @pytest.mark.parametrize(
     ("arguments", "headers", "status"),
     [

@@ -12,6 +12,9 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON_HEADER: Final = (b"content-type", b"application/json")
+_ONCE: Final = frozenset(
+    (b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id", b"last-event-id")
+)
 STREAM_HEADERS: Final[Headers] = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -22,6 +25,16 @@ STREAM_HEADERS: Final[Headers] = (
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
     """The request's headers by lower-case name; of a repeated one the last."""
     return dict(scope["headers"])
+
+
+def repeated(scope: Scope) -> bytes | None:
+    """A header of MCP's that stands there twice: whoever routes by the first and we, who take the
+    last, would see two requests.
+    """
+    names = [name for name, _ in scope["headers"]]
+    if len(names) == len(set(names)):
+        return None
+    return next((name for name in names if name in _ONCE and names.count(name) > 1), None)
 
 
 async def read_body(receive: Receive, limit: int, patience: timedelta) -> bytes | None:

@@ -10,14 +10,14 @@ from typing import Final
 from mcpproxy.core.errors import ProtocolError
 from mcpproxy.gateway import modern
 from mcpproxy.gateway.access import Caller
-from mcpproxy.gateway.asgi import Receive, Scope, Send, headers_of, read_body, respond
+from mcpproxy.gateway.asgi import Receive, Scope, Send, headers_of, read_body, repeated, respond
 from mcpproxy.gateway.downstream import Downstream
 from mcpproxy.gateway.legacy import ALLOW, LegacyExchange, Shape, refuse
 from mcpproxy.gateway.listen import MAX_BODY, TOO_LONG
 from mcpproxy.gateway.listening import LISTEN
 from mcpproxy.gateway.place import FaceOf, Place
 from mcpproxy.gateway.sse_face import MESSAGES, SSE, SseExchange
-from mcpproxy.gateway.wire import jsonrpc
+from mcpproxy.gateway.wire import eras, jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 Authenticate = Callable[[Scope], Caller | None]
@@ -62,6 +62,10 @@ class Endpoint:
         self, scope: Scope, receive: Receive, send: Send, at: str, place: Place
     ) -> None:
         headers = headers_of(scope)
+        if len(headers) != len(scope["headers"]) and (twice := repeated(scope)) is not None:
+            said = f"The header {twice.decode()} must be there once"
+            error = jsonrpc.error(eras.HEADER_MISMATCH, said)
+            return await respond(send, 400, jsonrpc.answered(error, None))
         request_id = _request_id(scope)
         down = self._down
         legacy = LegacyExchange(
