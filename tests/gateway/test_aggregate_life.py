@@ -132,6 +132,18 @@ async def test_the_most_verbose_level_that_anybody_wants_is_asked_for() -> None:
             assert (await refused(loud)).code == -32602
 
 
+async def test_a_level_that_nobody_wants_any_more_is_asked_for_no_more() -> None:
+    async with libraries("legacy") as world:
+        async with world.client() as a:
+            await a.session.set_logging_level("error")
+            async with world.client(at="/s/one") as b:
+                await b.session.set_logging_level("debug")
+                await until(lambda: world.one.heard == ["error", "debug"])
+            await until(lambda: world.one.heard == ["error", "debug", "error"])
+            assert world.two.heard == ["error"]
+        await until(lambda: world.one.heard[3:] == world.two.heard[1:] == ["info"])
+
+
 # --- trouble ------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 
 _RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
 _DONE: Final = b"{}"
+_UNASKED: Final = "info"
+"""What a server that was asked for another level is asked for when nobody wants any."""
 
 
 class Talkative(Protocol):
@@ -66,13 +68,20 @@ class WantedLevels:
             self.resume(server)
 
     def forget(self, key: str) -> None:
-        self._wanted.pop(key, None)
+        """This client is gone; what only it wanted is asked for no more."""
+        gone = self._wanted.pop(key, None)
+        if gone is not None:
+            server, _ = gone
+            for each in list(self._asked) if server is None else (server,):
+                self.resume(each)
 
     def resume(self, server: str) -> None:
         """The server is there, or there again: ask it for what is wanted unless it knows."""
         live, least = self._find(server), self._least(server)
         if live is None:
             self._asked.pop(server, None)
+        elif least is None and server in self._asked:
+            least = _UNASKED
         if live is None or least is None or live.agreed is None or not live.agreed.has("logging"):
             return
         if self._asked.get(server) != (live, least):
