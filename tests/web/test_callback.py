@@ -157,7 +157,7 @@ async def test_only_loopback_is_listened_on(callback: LoopbackCallback, uri: str
             pass
 
 
-async def test_the_port_is_free_within_a_second_after_the_last_login(
+async def test_the_port_is_free_again_after_the_last_login(
     callback: LoopbackCallback,
 ) -> None:
     port = await callback.free_port()

@@ -132,7 +132,8 @@ class LegacyExchange:
         """The session the request names; otherwise it is refused here."""
         version = headers.get(b"mcp-protocol-version")
         if version is not None and version.decode("latin-1") not in LEGACY_VERSIONS:
-            await refuse(self.send, 400, f"Unsupported protocol version; ours: {LEGACY_VERSIONS}")
+            ours = f"sessions are of {', '.join(LEGACY_VERSIONS)}"
+            await refuse(self.send, 400, f"Unsupported protocol version; {ours}")
             return None
         raw = headers.get(b"mcp-session-id")
         if raw is None:

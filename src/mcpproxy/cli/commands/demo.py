@@ -6,7 +6,7 @@ from mcpproxy.cli.command import define
 from mcpproxy.core.errors import McpproxyError
 
 
-@define("demo", "Show on this machine alone what a login survives; takes about two minutes.")
+@define("demo", "Show on this machine alone what a login survives; takes two and a half minutes.")
 @click.option("--browser", is_flag=True, help="Click through the login yourself.")
 def command(browser: bool) -> None:
     from mcpproxy.demo.stage import StageFailure

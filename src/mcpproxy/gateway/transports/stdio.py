@@ -106,7 +106,7 @@ class StdioLink:
         for reader in self._readers:
             reader.cancel()
         failure = CommandFailed(
-            _epitaph(status, self._last_words), next_step="see the server's log"
+            _epitaph(status, self._last_words), next_step="the server's log tells more"
         )
         self._ended.set_result(failure)
         self._site.log(failure.message)
