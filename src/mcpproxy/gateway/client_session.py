@@ -81,7 +81,7 @@ class ClientSession:
         self.in_flight: dict[bytes, asyncio.Task[object]] = {}
         self.running: set[asyncio.Task[object]] = set()
         self.cancelled: set[asyncio.Task[object]] = set()
-        self.inquiries = Inquiries()
+        self.inquiries = Inquiries(lambda: self.standing if self._listens() else None)
         self.standing: EventStream | None = None
         self._holder = Holder(caller.name, session_id)
         self._kept = kept

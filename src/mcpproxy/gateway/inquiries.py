@@ -6,7 +6,7 @@ other is dropped. Every question ends: answered, given up, or without an answer 
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,9 +30,12 @@ class Inquiry:
 
 
 class Inquiries:
-    """The open questions of one session."""
+    """The open questions of one session. `standing` is the stream of what belongs to no request,
+    if somebody reads it.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Callable[[], EventStream | None]) -> None:
+        self._standing = standing
         self._ids = itertools.count(1)
         self._open: dict[bytes, Inquiry] = {}
 
@@ -76,8 +79,11 @@ class Inquiries:
             question.answer.set_result(no_answer(why))
 
     def _withdraw(self, question: Inquiry, reason: str) -> None:
-        params = jsonrpc.raw({"requestId": question.id, "reason": reason})
-        question.stream.put(jsonrpc.notification(_CANCELLED, params))
+        # Nothing follows a response: then it is said where what belongs to no request is said.
+        stream = self._standing() if question.stream.ended else question.stream
+        if stream is not None and not stream.ended:
+            params = jsonrpc.raw({"requestId": question.id, "reason": reason})
+            stream.put(jsonrpc.notification(_CANCELLED, params))
 
 
 def no_answer(why: str) -> Members:
