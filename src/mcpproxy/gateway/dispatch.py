@@ -73,7 +73,7 @@ class Dispatch:
             raise UnknownTool(
                 f"{server} has no tool {tool} any more: it went while this call waited for its "
                 "turn, and nothing was sent",
-                next_step="list the tools again",
+                next_step="List the tools again",
             )
 
     def admitted(self, server: str, tool: str) -> Tool | None:
