@@ -258,11 +258,8 @@ class World:
         self.timeouts.append(timeout)
         if tool == "gone":
             raise UpstreamUnavailable("It is not connected.", next_step="It comes back by itself.")
-        return (
-            b'{"content":[{"type":"text","text":'
-            + json.dumps(arguments.decode()).encode()
-            + (b'}],"kept":12345678901234567890123}')
-        )
+        text = json.dumps(arguments.decode()).encode()
+        return b'{"content":[{"type":"text","text":%b}],"kept":12345678901234567890123}' % text
 
     async def refresh_now(self, server: str) -> Grant:
         found = self.grant_facts.get(server)

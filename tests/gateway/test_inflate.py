@@ -1,0 +1,38 @@
+"""Bodies that come packed: what unpacking costs."""
+
+import time
+import tracemalloc
+
+import pytest
+
+from mcpproxy.gateway.transports.inflate import Inflate
+from tests.gateway.test_http1 import BODY, CODED, gzipped
+
+
+@pytest.mark.parametrize("plain", [b"", b"x"], ids=["empty", "one byte"])
+def test_many_little_members_cost_the_time_of_their_bytes(plain: bytes) -> None:
+    member = gzipped(plain)
+    many = 2 * 1024 * 1024 // len(member)
+    inflate, begun, found = Inflate("gzip"), time.process_time(), 0
+    inflate.put(member * many)
+    while inflate.has_more:
+        found += len(inflate.piece())
+    assert found == many * len(plain)
+    assert time.process_time() - begun < 2
+    inflate.end()
+
+
+def test_what_follows_the_end_of_a_body_is_not_gathered() -> None:
+    inflate = Inflate("gzip")
+    inflate.put(CODED)
+    assert inflate.piece() == BODY
+    tracemalloc.start()
+    try:
+        for _ in range(64):
+            inflate.put(bytes(64 * 1024))
+            assert inflate.piece() == b""
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now < 1024 * 1024
+    inflate.end()
