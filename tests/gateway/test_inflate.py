@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from mcpproxy.gateway.transports.inflate import Inflate
+from mcpproxy.gateway.transports.inflate import PIECE, Inflate
 from tests.gateway.test_http1 import BODY, CODED, gzipped
 
 
@@ -19,6 +19,21 @@ def test_many_little_members_cost_the_time_of_their_bytes(plain: bytes) -> None:
         found += len(inflate.piece())
     assert found == many * len(plain)
     assert time.process_time() - begun < 2
+    inflate.end()
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])
+@pytest.mark.parametrize("cut", [1_000_000, 1000, 7])
+def test_members_of_any_size_are_unpacked_whole_and_once(size: int, cut: int) -> None:
+    whole = b"".join(bytes([n]) * size for n in range(3))
+    packed = b"".join(gzipped(bytes([n]) * size) for n in range(3)) + b"no member" + CODED
+    inflate, found = Inflate("gzip"), b""
+    for at in range(0, len(packed), cut):
+        inflate.put(packed[at : at + cut])
+        while inflate.has_more:
+            found += inflate.piece()
+            assert len(found) <= len(whole)
+    assert found == whole
     inflate.end()
 
 

@@ -55,6 +55,8 @@ class Http1Answer(Answer):
         while True:
             try:
                 if self._inflate.has_more and (plain := self._inflate.piece()):
+                    if self._inflate.has_more:
+                        await asyncio.sleep(0)  # a little may hold very much: others have a turn
                     return plain
             except ProtocolError:
                 self.close()

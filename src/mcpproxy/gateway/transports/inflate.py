@@ -32,6 +32,7 @@ class Inflate:
         self._at = 0
         self._more = False
         self._begun = False
+        self._over = False
 
     @property
     def has_more(self) -> bool:
@@ -40,6 +41,8 @@ class Inflate:
 
     def put(self, packed: bytes) -> None:
         """Take some; none of it may be empty."""
+        if self._over:
+            return
         if self._undecided:
             # Some servers send the bare stream without the wrapper (RFC 1950) that is demanded.
             wrapped = packed[0] & 0x0F == zlib.DEFLATED
@@ -62,14 +65,16 @@ class Inflate:
             # A gzip body is one member or several (RFC 1952 section 2.2); anything else that
             # follows is no part of it.
             if some[:1] != _MEMBER or not self._gzip:
-                self._packed, self._at, self._more = b"", 0, False
+                self._packed, self._at, self._more, self._over = b"", 0, False, True
                 return b""
             self._zlib = zlib.decompressobj(_GZIP)
         try:
             plain = self._zlib.decompress(some, PIECE)
         except zlib.error as error:
             raise ProtocolError(f"the answer is not what it says it is: {error}") from error
-        left = len(self._zlib.unconsumed_tail) + len(self._zlib.unused_data)
+        # At the end of a member what is left may stand in both, once.
+        ended = self._zlib.eof
+        left = len(self._zlib.unused_data if ended else self._zlib.unconsumed_tail)
         self._at += len(some) - left
         self._more = len(plain) == PIECE or self._at < len(self._packed)
         return plain
