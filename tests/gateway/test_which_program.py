@@ -73,3 +73,21 @@ async def test_what_a_call_asks_that_was_given_up_is_no_lesson() -> None:
     assert await programs.asked() == "agent"
     programs.calls("editor", "confirm")
     assert await programs.asked() == "editor"
+
+
+async def test_a_question_of_a_task_is_asked_of_who_waits_for_that_task_alone() -> None:
+    flights, anna, bert = Flights(), Person(ANNA), Person(ANNA)
+    questions, answers = questions_of(flights)
+    other = Call("tools/call", None, None, a_client(bert, caller="bert"))
+    flights.begin(1, Flight(other))
+    asked = question(1)
+    related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}}
+    asked["params"] = jsonrpc.raw({**jsonrpc.members(asked["params"]), **related})
+    questions.asked("elicitation/create", asked, None)
+    await until(lambda: 1 in answers)
+    assert "nobody waits for the task" in answers[1]["error"]["message"]
+    params = {"taskId": jsonrpc.raw("t1")}
+    flights.begin(2, Flight(Call("tasks/result", params, None, a_client(anna, caller="anna"))))
+    questions.asked("elicitation/create", {**asked, "id": jsonrpc.raw(2)}, None)
+    await until(lambda: 2 in answers)
+    assert (len(anna.asked), len(bert.asked)) == (1, 0)

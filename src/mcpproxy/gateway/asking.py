@@ -19,6 +19,7 @@ from mcpproxy.gateway.client import Client
 from mcpproxy.gateway.flights import Chores, Flight, Flights, Subject
 from mcpproxy.gateway.left_behind import Origin
 from mcpproxy.gateway.limits import GatewayLimits
+from mcpproxy.gateway.task_names import RELATED
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
@@ -92,7 +93,7 @@ class Questions:
 
     async def _found(self, method: str, params: Raw | None, during: int | None) -> Members:
         while True:
-            flights = self._whose(during)
+            flights = self._whose(during, _task_of(params))
             if isinstance(flights, str):
                 if method == ROOTS:
                     return jsonrpc.result(_NO_ROOTS)
@@ -123,12 +124,17 @@ class Questions:
         if len(self._known) < _MAX_KNOWN:
             self._known.add(flight.subject)
 
-    def _whose(self, during: int | None) -> list[Flight] | str:
+    def _whose(self, during: int | None, task: str | None) -> list[Flight] | str:
         """The calls one of which a question serves, or why that cannot be told."""
         if during is not None:
             flight = self._flights.get(during)
             return "the call it serves has ended" if flight is None else [flight]
         flights = [flight for flight in self._flights if flight.is_somebodys]
+        if task is not None:
+            # The call that began it was answered long ago: whoever owns it waits for it.
+            flights = [flight for flight in flights if flight.task == task]
+            several = _callers({flight.origin for flight in flights}) > 1
+            return "nobody waits for the task it belongs to" if several or not flights else flights
         if not flights:
             return "no client has a call in flight"
         flying = {flight.origin for flight in flights}
@@ -140,6 +146,12 @@ class Questions:
         if _callers(either) > 1 or not all(origin.has_client for origin in either):
             return "it may be of another call, which was given up, and does not say whose it is for"
         return flights
+
+
+def _task_of(params: Raw | None) -> str | None:
+    """The task that a question belongs to, by the server's own id. Raises ProtocolError."""
+    meta = jsonrpc.members(jsonrpc.members(params).get("_meta"))
+    return jsonrpc.text(jsonrpc.members(meta.get(RELATED)).get("taskId"))
 
 
 def _callers(origins: AbstractSet[Origin]) -> int:

@@ -66,6 +66,13 @@ class Flight:
         return self.call.method, bytes(name)
 
     @property
+    def task(self) -> str | None:
+        """The task that this request is about, by the server's own id."""
+        if not self.call.method.startswith("tasks/") or self.call.params is None:
+            return None
+        return jsonrpc.text(self.call.params.get("taskId"))
+
+    @property
     def origin(self) -> Origin:
         return Origin(self.caller, self.call.client is not None)
 
