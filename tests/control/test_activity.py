@@ -119,8 +119,8 @@ async def test_calls_are_found_by_everything_that_is_known_of_them(
     assert [each.tool for each in await log.calls_after(EVERYTHING, 1, 10)] == ["b", "c"]
 
 
-def read(uri: str) -> ItemAsked:
-    return ItemAsked("github", uri, "ok", timedelta(milliseconds=3), "resources/read")
+def read(uri: str, method: str = "resources/read") -> ItemAsked:
+    return ItemAsked("github", uri, "ok", timedelta(milliseconds=3), method)
 
 
 async def test_what_is_no_tool_is_logged_by_its_method_without_known_secrets(
@@ -131,8 +131,10 @@ async def test_what_is_no_tool_is_logged_by_its_method_without_known_secrets(
     log = ActivityLog(ActivityFile(tmp_path / FILE), clock, redactor)
     log.hear(called())
     log.hear(read("file:///canary-0123456789abcdef/notes"))
-    asked, tool = await log.calls(EVERYTHING, 10)
+    log.hear(read("", "shop/canary-0123456789abcdef"))
+    made_up, asked, tool = await log.calls(EVERYTHING, 10)
     assert (asked.method, asked.tool) == ("resources/read", f"file:///{REDACTED}/notes")
+    assert made_up.method == f"shop/{REDACTED}"
     assert (tool.method, tool.tool) == ("tools/call", "get")
     assert await tools(log, CallFilter(method="tools/call")) == ["get"]
     await log.close()

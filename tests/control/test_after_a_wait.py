@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
 
 from mcpproxy.core.control import Bounds, Control, Profile, ServerControl
 from mcpproxy.core.errors import UnknownTool
-from tests.control.test_roads import answer_at, site_of
+from tests.control.test_roads import HEADERS, answer_at, site_of
 from tests.gateway.world import Site, until
+from tests.peers.mcp_client import connect
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +85,35 @@ async def test_a_profile_that_became_narrower_meanwhile_holds(
         busy.release.set()
         assert "has no tool act any more" in await asking
         assert busy.reached == 0
+
+
+@pytest.mark.parametrize("profiles", [{}, {"reading": replace(READING, servers=frozenset())}])
+async def test_what_is_read_is_judged_again_too(profiles: dict[str, Profile]) -> None:
+    busy = Busy()
+
+    @busy.server.resource("note://one")
+    def note() -> str:
+        """A note."""
+        busy.reached += 1
+        return "note"
+
+    async with busy_site(busy) as site:
+        await site.offered("up")
+        asking = asyncio.create_task(read_at(site, "/p/reading", "up+note://one"))
+        await waiting(site, 1, active=1)
+        await becomes(site, replace(BEFORE, profiles=profiles))
+        busy.release.set()
+        assert "up is not here any more" in await asking
+        assert busy.reached == 0
+
+
+async def read_at(site: Site, place: str, uri: str) -> str:
+    """What it says, or why it cannot be read."""
+    async with connect(f"{site.url}{place}", headers=HEADERS, mode="legacy") as client:
+        try:
+            return str(await client.read_resource(uri))
+        except MCPError as error:
+            return str(error)
 
 
 async def test_over_rest_the_tool_is_unknown_then() -> None:

@@ -222,3 +222,12 @@ def test_turns_are_by_session_and_a_client_without_one_makes_none_up() -> None:
     assert holder(Client(Era.LEGACY, "s1")) == Holder("me", "s1")
     assert holder(Client(Era.LEGACY, "s2")) == Holder("me", "s2")
     assert holder(Client(Era.MODERN, "m1")) == holder(Client(Era.MODERN, "m2")) == holder(None)
+
+
+async def test_a_method_that_a_client_makes_up_is_told_shortly() -> None:
+    async with a_server() as (slow, site, ask):
+        slow.may.set()
+        assert "result" in await ask("shop/" + "x" * 100_000)
+        (one,) = told(site)
+        assert one.method.startswith("shop/xxx")
+        assert len(one.method) <= 200

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from msgspec import Raw
 
@@ -36,6 +37,8 @@ from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.handshake import Agreed
 from mcpproxy.gateway.wire.jsonrpc import Members
 
+_WENT: Final = "it went while this waited for its turn, and nothing was sent"
+
 
 class Dispatch:
     """Carries tool calls to upstreams."""
@@ -64,17 +67,26 @@ class Dispatch:
 
     def _still(self, caller: Caller, server: str, tool: str) -> None:
         """A call that waited for its turn is let through by what holds now. Raises UnknownTool."""
-        entry, profile = self._catalog.find(f"{server}:{tool}"), caller.profile
-        is_there = entry is not None and self.allows(caller, entry)
-        if is_there and entry is not None and profile is not None:
-            now = self._profile(profile.name)
-            is_there = now is not None and self.allows(caller.within(now), entry)
-        if not is_there:
+        entry, now = self._catalog.find(f"{server}:{tool}"), self._now(caller)
+        if entry is None or now is None or not self.allows(now, entry):
             raise UnknownTool(
-                f"{server} has no tool {tool} any more: it went while this call waited for its "
-                "turn, and nothing was sent",
-                next_step="List the tools again",
+                f"{server} has no tool {tool} any more: {_WENT}", next_step="List the tools again"
             )
+
+    def _still_read(self, caller: Caller, server: str) -> None:
+        """The same of anything else. Raises UpstreamUnavailable."""
+        live, now = self._pool.find(server), self._now(caller)
+        if live is None or now is None or not may_read(now, live.upstream):
+            raise UpstreamUnavailable(
+                f"{server} is not here any more: {_WENT}", next_step="List again what there is"
+            )
+
+    def _now(self, caller: Caller) -> Caller | None:
+        """As its profile is now; None when that is gone."""
+        if caller.profile is None:
+            return caller
+        profile = self._profile(caller.profile.name)
+        return None if profile is None else caller.within(profile)
 
     def admitted(self, server: str, tool: str) -> Tool | None:
         """This tool of this server, if there is one for anybody."""
@@ -192,13 +204,14 @@ class Dispatch:
         """
         if task_abilities(live.agreed).legacy:
             ask = TaskNames(live.name).heard_by(ask)
+        check = partial(self._still_read, ask.caller, live.name)
         try:
             try:
-                return await self.turns.request(live, ask, params, timeout)
+                return await self.turns.request(live, ask, params, timeout, check)
             except McpproxyError as error:
                 await self.after_login(live.name, ask, error)
                 live = self._pool.get(live.name)
-                return await self.turns.request(live, ask, params, timeout)
+                return await self.turns.request(live, ask, params, timeout, check)
         except McpproxyError as error:
             return rpc_error(error, live.name)
 

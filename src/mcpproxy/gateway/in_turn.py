@@ -70,16 +70,22 @@ class InTurn:
         )
 
     async def request(
-        self, live: LiveUpstream, ask: Ask, params: Members, timeout: timedelta | None = None
+        self,
+        live: LiveUpstream,
+        ask: Ask,
+        params: Members,
+        timeout: timedelta | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Members:
         """The response to anything else. What lists, and what is about a task, costs no turn and
-        is not told of. Raises as `call`.
+        is not told of. `check` raises an McpproxyError when it is not there for this caller any
+        more after a wait. Raises as `call`.
         """
         call = Call(ask.method, params or None, ask.sink, ask.client, ask.caller.name)
         limit = timeout or self._gates.timeout(live.name)
         if ask.method.startswith(_OF_TASKS) or ask.method.endswith(_LISTS):
             return await live.request(call, limit)
-        return await self._carried(live, item_of(ask.method, params), ask, call, limit)
+        return await self._carried(live, item_of(ask.method, params), ask, call, limit, check)
 
     async def _carried(
         self,
@@ -138,7 +144,7 @@ class InTurn:
             )
         else:
             told = ItemAsked(
-                server, name, outcome, duration, ask.method,
+                server, name, outcome, duration, short(ask.method),
                 caller, client, http_id, len(arguments), size, kept,
             )  # fmt: skip
         self._publisher.publish(told)

@@ -149,9 +149,10 @@ class ActivityLog:
 
     def _row(self, at: datetime, notice: Called) -> Row:
         arguments = notice.arguments
-        # Names are what a server gave; a URI may have anything in it.
-        is_item = isinstance(notice, ItemAsked)
-        what = self._redactor.text(notice.tool) if is_item else notice.tool
+        # Names are what a server gave; a URI or a method that is nobody's may have anything in it.
+        what, method = notice.tool, notice.method
+        if isinstance(notice, ItemAsked):
+            what, method = self._redactor.text(what), self._redactor.text(method)
         return (
             microseconds(at),
             notice.server,
@@ -164,7 +165,7 @@ class ActivityLog:
             notice.bytes_in,
             notice.bytes_out,
             None if arguments is None else self._fit(arguments, notice.bytes_in),
-            notice.method,
+            method,
         )
 
     def _fit(self, arguments: bytes, size: int) -> str:
