@@ -127,7 +127,7 @@ def stream_of(kept: Kept, caller: str, client: str = "s") -> EventStream:
 
 
 async def test_events_are_forgotten_of_the_session_that_most_is_kept_of() -> None:
-    kept = Kept(GatewayLimits(max_kept_bytes=1000))
+    kept = Kept(GatewayLimits(max_kept_bytes=1080))
     mine, loud, calm = stream_of(kept, "one"), stream_of(kept, "many"), stream_of(kept, "many", "t")
     mine.put(b"m" * 100)
     calm.put(b"c" * 100)
@@ -138,6 +138,18 @@ async def test_events_are_forgotten_of_the_session_that_most_is_kept_of() -> Non
     mine.put(b"M" * 5000)
     assert [len(message) for _, message in mine._events] == [5000]
     assert len(kept) == 1
+
+
+async def test_the_events_of_many_sessions_are_forgotten_alike_and_together() -> None:
+    kept = Kept(GatewayLimits(max_kept_bytes=100_000))
+    streams = [stream_of(kept, "one", f"s{number}") for number in range(100)]
+    for _ in range(20):
+        for stream in streams:
+            stream.put(b"x" * 100)
+        assert kept.size <= 100_000
+    left = [len(stream._events) for stream in streams]
+    assert max(left) - min(left) <= 1
+    assert sum(left) * 100 == kept.size > 90_000
 
 
 # --- requests of one session ----------------------------------------------------------------------

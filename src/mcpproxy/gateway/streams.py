@@ -37,12 +37,20 @@ class Kept:
         return self._events.weight
 
     def keep(self, stream: "EventStream", number: int, size: int) -> None:
-        """One event more; room is made by what was there before, never by the new one."""
+        """One event more; room is made by what was there before, never by the new one, and for
+        more than this one: who holds too much is not to be looked for at each event.
+        """
+        most = self.limits.max_kept_bytes
+        if self.size + size > most:
+            self._shrink_to(max(0, most - size - most // 16))
+        self._events.add(stream.holder, (stream, number), size)
+
+    def _shrink_to(self, total: int) -> None:
         events = self._events
-        while events.count and events.weight + size > self.limits.max_kept_bytes:
-            oldest, _ = events.oldest(events.most(stream.holder))
-            oldest.forget_first()
-        events.add(stream.holder, (stream, number), size)
+        for holder, most in list(events.above(total)):
+            while events.weight_of(holder) > most:
+                oldest, _ = events.oldest(holder)
+                oldest.forget_first()
 
     def forget(self, stream: "EventStream", number: int) -> None:
         self._events.drop(stream.holder, (stream, number))
