@@ -9,6 +9,7 @@ from mcpproxy.core.errors import RefreshPending
 from mcpproxy.core.ledger import Outcome
 from mcpproxy.core.lifecycle import ending
 from mcpproxy.core.model import (
+    IN_REPAIR,
     AuthMethod,
     ClientRegistration,
     FailureKind,
@@ -22,7 +23,7 @@ from mcpproxy.core.model import (
 )
 from mcpproxy.core.notices import LoginLost
 from mcpproxy.core.provider_ports import Endpoints
-from mcpproxy.core.repair import Repair, repair_due
+from mcpproxy.core.repair import Repair, is_in_repair, repair_due
 from mcpproxy.custody.mending import client_configured
 from tests.builders import NOW, SERVER_URL, a_client, a_grant
 from tests.core.attempts import HOUR, fail
@@ -178,7 +179,11 @@ def test_a_configured_client_is_the_persons_to_mend() -> None:
 
 
 def test_a_dead_grant_is_no_matter_of_the_client() -> None:
-    assert repair_due(fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant"), NOW) is None
+    dead = fail(a_grant(), 0, FailureKind.REFUSED, code="invalid_grant")
+    assert repair_due(dead, NOW) is None
+    # Stored so by a program that knew no such state: it is not waited for.
+    assert dead.refusals is not None
+    assert not is_in_repair(replace(dead, refusals=replace(dead.refusals, repaired=IN_REPAIR)))
 
 
 def test_a_registration_whose_secret_ends_is_renewed_the_day_before_where_that_is_offered() -> None:

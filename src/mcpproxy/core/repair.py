@@ -30,7 +30,8 @@ class Repair(StrEnum):
 
 def is_in_repair(grant: Grant) -> bool:
     """Whether the client's renewal was begun and nothing was heard of it since."""
-    return grant.refusals is not None and grant.refusals.repaired == IN_REPAIR
+    past = grant.refusals
+    return past is not None and past.repaired == IN_REPAIR and past.failure.code in CLIENT_ERRORS
 
 
 def repair_due(grant: Grant, now: datetime) -> Repair | None:
