@@ -1,11 +1,14 @@
 """The log of activity: off the call's path, bounded, private, and quick to be lost gracefully."""
 
+import contextlib
 import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -172,6 +175,24 @@ async def test_a_log_of_before_there_were_methods_is_read_and_gone_on_with(
     found = [(each.tool, each.method) for each in await log.calls(EVERYTHING, 10)]
     await log.close()
     assert found == [("a://b", "resources/read")] * 2 + [("old", "tools/call")]
+
+
+def test_an_older_log_that_two_open_at_once_is_led_on_once(tmp_path: Path) -> None:
+    def looked(path: Path, together: Barrier) -> int:
+        file = ActivityFile(path)
+        together.wait()
+        try:
+            return len(file.newest(EVERYTHING, 10))
+        finally:
+            file.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(5):
+            path, together = tmp_path / f"{number}.db", Barrier(2, timeout=20)
+            with contextlib.closing(sqlite3.connect(path)) as older:
+                older.executescript(OLD)
+            both = [threads.submit(looked, path, together) for _ in range(2)]
+            assert [each.result() for each in both] == [0, 0]
 
 
 async def test_arguments_are_kept_only_where_they_come_and_never_with_a_secret(

@@ -1,8 +1,8 @@
 """Our clients' sessions (2025-11-25 and older): who they are and what waits for them.
 
 Law: bounded in age and in number; where there are too many, the caller with the most of them loses
-one. A session belongs to the caller and place it was made for; to
-anybody else it does not exist. It outlives us: its id says what the next run of us must know.
+one. A session belongs to the caller and place it was made for; to anybody else it does not exist.
+It outlives us: its id says what the next run of us must know.
 """
 
 import asyncio
@@ -163,17 +163,23 @@ class ClientSessions:
                 self.end(oldest)
             elif len(self._sessions) >= self._limits.max_sessions:
                 # Only forgotten: should its client come back, it is revived.
-                theirs = self._of_who_has_most(coming) or [oldest]
+                theirs = self._of_who_has_most(coming)
                 quiet = (each for each in theirs if each.is_quiet)
                 self._drop(next(quiet, theirs[0]))
             else:
                 return
 
     def _of_who_has_most(self, coming: Caller) -> list[ClientSession]:
-        """The sessions of the caller with the most of them, the one that comes counted too."""
+        """The sessions of the caller with the most of them, the one that comes counted too. Where
+        all have as many, of who was there longest ago; a caller that has none has none to lose.
+        """
         counts = Counter(each.caller.name for each in self._sessions.values())
-        counts[coming.name] += 1
-        most = max(counts, key=lambda name: (counts[name], name == coming.name))
+
+        def weight(name: str) -> tuple[int, bool]:
+            comes = name == coming.name
+            return counts[name] + comes, comes
+
+        most = max(counts, key=weight)
         return [each for each in self._sessions.values() if each.caller.name == most]
 
     def _drop(self, session: ClientSession) -> None:

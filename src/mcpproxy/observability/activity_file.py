@@ -137,16 +137,13 @@ class ActivityFile:
             check_same_thread=False,
         )
         try:
-            version = _number(connection, "PRAGMA user_version")
-            if version > VERSION:
+            if _number(connection, "PRAGMA user_version") > VERSION:
                 raise sqlite3.OperationalError("it was written by a newer mcpproxy")
             # A crash of the machine may take the last second; one of the program takes nothing
             # that was written.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            if version < VERSION:
-                steps = "".join(_STEPS[version:])
-                connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+            _bring_up_to_date(connection)
         except BaseException:
             connection.close()
             raise
@@ -158,6 +155,18 @@ class ActivityFile:
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._path.replace(f"{self._path}.damaged")
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Somebody else may do the same: who is second finds nothing to do."""
+    if _number(db, "PRAGMA user_version") == VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    with db:
+        version = _number(db, "PRAGMA user_version")
+        for step in _STEPS[version:]:
+            db.execute(step)
+        db.execute(f"PRAGMA user_version = {max(version, VERSION)}")
 
 
 def _selected(
