@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mcpproxy.core.control import Control, Profile
+from mcpproxy.core.control import Control, Profile, Tier
 from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import Caller
 from tests.gateway.by_hand import META, MODERN, Peer, a_peer, streaming
@@ -219,6 +219,26 @@ async def test_a_profile_has_the_tasks_of_its_servers() -> None:
         assert "result" in await asked(profile, "tasks/get", taskId="two+t+1")
         listed = (await asked(profile, "tasks/list"))["result"]["tasks"]
         assert [each["taskId"] for each in listed] == ["two+t+1"]
+
+
+async def test_a_task_is_there_where_the_tool_that_made_it_may_be_called() -> None:
+    one = frozenset({"one"})
+    profiles = {
+        "denied": Profile("denied", one, deny=("one:echo",), routing_mode="direct"),
+        "reading": Profile("reading", one, max_tier=Tier.READ, routing_mode="direct"),
+        "whole": Profile("whole", one, routing_mode="direct"),
+    }
+    async with world(control=Control(profiles=profiles)) as (site, here), client(site) as peer:
+        await wished(peer, "one__echo")
+        for profile in ("denied", "reading"):
+            async with client(site, f"/p/{profile}") as limited:
+                for method in ("tasks/get", "tasks/result", "tasks/cancel"):
+                    error = (await asked(limited, method, taskId="one+t+1"))["error"]
+                    assert error["message"].startswith("Task not found")
+                assert (await asked(limited, "tasks/list"))["result"]["tasks"] == []
+        assert here.one.asked("tasks/cancel") == here.one.asked("tasks/result") == []
+        async with client(site, "/p/whole") as whole:
+            assert "result" in await asked(whole, "tasks/get", taskId="one+t+1")
 
 
 async def test_tasks_are_declared_as_what_the_servers_have_together() -> None:

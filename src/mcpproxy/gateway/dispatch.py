@@ -21,6 +21,7 @@ from mcpproxy.core.errors import (
     UpstreamUnavailable,
 )
 from mcpproxy.core.health import rfc3339
+from mcpproxy.core.model import Upstream
 from mcpproxy.gateway.access import Caller, may_call, may_reach, may_read
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.catalog import Catalog, Entry, exposed_head
@@ -56,9 +57,13 @@ class Dispatch:
         self._catalog = catalog
         self.turns = turns
         self.mentions = Mentions()
-        self.tasks = TaskOwners()
+        self.tasks = TaskOwners(self._upstream)
         self._logins = logins
         self._profile = profile
+
+    def _upstream(self, server: str) -> Upstream | None:
+        live = self._pool.find(server)
+        return None if live is None else live.upstream
 
     def allows(self, caller: Caller, entry: Entry) -> bool:
         """Whether this tool exists for this caller."""
@@ -166,7 +171,7 @@ class Dispatch:
         self.mentions.heard(ask.caller.name, live.name, response)
         if not begins_task:
             return response
-        self.tasks.made(ask.caller, live.name, response)
+        self.tasks.made(ask.caller, live.name, entry.tool, response)
         return names.begun(response)
 
     async def _task_abilities(self, live: LiveUpstream, ask: Ask) -> TaskAbilities:

@@ -139,7 +139,7 @@ class Single:
             return self._dispatch.denied(ask, live.name, name)
         response = await self._dispatch.carry(live, tool.name, ask, ask.params)
         if "task" in ask.params or _is_modern(ask.client):
-            self._tasks.made(ask.caller, live.name, response)
+            self._tasks.made(ask.caller, live.name, tool, response)
         return response
 
     def _tools(self, live: LiveUpstream, caller: Caller) -> bytes:

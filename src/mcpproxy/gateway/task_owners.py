@@ -1,35 +1,53 @@
 """Whose task is which: all callers share one session with an upstream, and it keeps one list.
 
-Law: a task belongs to the caller whose call made it; for anybody else it does not exist. What
-nobody is known to own (we were restarted meanwhile) only a caller without limits may see.
+Law: a task belongs to the caller whose call made it; for anybody else it does not exist, nor for
+that one where it may not call the tool that made it. What nobody is known to own (we were restarted
+meanwhile) only a caller without limits may see.
 """
 
-from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from mcpproxy.core.errors import ProtocolError
-from mcpproxy.gateway.access import Caller
+from mcpproxy.core.model import Upstream
+from mcpproxy.gateway.access import Caller, may_call
+from mcpproxy.gateway.shares import Holder, Shares
+from mcpproxy.gateway.tools import Tool
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
 
 STATUS: Final = "notifications/tasks/status"
 LIST: Final = "tasks/list"
 RESULT: Final = "tasks/result"
-_MAX_KEPT: Final = 10_000
+# Some hundred bytes each. Of the caller that made the most the oldest is forgotten.
+MAX_KEPT: Final = 10_000
 
 _decode_array: Final = msgspec.json.Decoder(list[Members]).decode
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """`tool` as it was: what it may do is what the task does."""
+
+    owner: Holder
+    tool: Tool
+
+
 class TaskOwners:
-    """Callers by server and task id, the oldest first."""
+    """Who made a task with which tool, by server and task id. `find` is the server of this name,
+    if it is offered.
+    """
 
-    def __init__(self) -> None:
-        self._owners: OrderedDict[tuple[str, str], str] = OrderedDict()
+    def __init__(self, find: Callable[[str], Upstream | None]) -> None:
+        self._find = find
+        self._made: dict[tuple[str, str], _Made] = {}
+        self._shares: Shares[tuple[str, str]] = Shares()
 
-    def made(self, caller: Caller, server: str, response: Members) -> None:
-        """A call was answered, perhaps with a task."""
+    def made(self, caller: Caller, server: str, tool: Tool, response: Members) -> None:
+        """A call of this tool was answered, perhaps with a task."""
         raw = response.get("result")
         if raw is None or b'"taskId"' not in bytes(raw):
             return
@@ -39,15 +57,28 @@ class TaskOwners:
         except ProtocolError:
             return
         task_id = jsonrpc.text(task.get("taskId"))
-        if task_id is not None:
-            self._owners[server, task_id] = caller.name
-            while len(self._owners) > _MAX_KEPT:
-                self._owners.popitem(last=False)
+        if task_id is None:
+            return
+        owner = Holder(caller.name)
+        self._forget((server, task_id))
+        self._made[server, task_id] = _Made(owner, tool)
+        self._shares.add(owner, (server, task_id))
+        if self._shares.count > MAX_KEPT:
+            self._forget(self._shares.oldest(self._shares.most(owner)))
+
+    def _forget(self, task: tuple[str, str]) -> None:
+        made = self._made.pop(task, None)
+        if made is not None:
+            self._shares.drop(made.owner, task)
 
     def may_see(self, caller: Caller, server: str, params: Members) -> bool:
         """Whether the task that these params name exists for this caller."""
-        owner = self._owners.get((server, jsonrpc.text(params.get("taskId")) or ""))
-        return caller.unlimited if owner is None else owner == caller.name
+        made = self._made.get((server, jsonrpc.text(params.get("taskId")) or ""))
+        if made is None:
+            return caller.unlimited
+        upstream = self._find(server)
+        is_there = upstream is not None and may_call(caller, upstream, made.tool)
+        return is_there and made.owner.caller == caller.name
 
     def seen(self, caller: Caller, server: str, response: Members) -> Members:
         """The response to tasks/list with the caller's own tasks."""
