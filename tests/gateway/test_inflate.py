@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -35,6 +36,22 @@ def test_members_of_any_size_are_unpacked_whole_and_once(size: int, cut: int) ->
             assert len(found) <= len(whole)
     assert found == whole
     inflate.end()
+
+
+@pytest.mark.parametrize("level", [0, 9])
+@pytest.mark.parametrize("size", [0, 1, PIECE, 2 * PIECE])
+def test_a_member_that_comes_when_all_before_it_is_unpacked_is_part_of_the_body(
+    size: int, level: int
+) -> None:
+    packer = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    member = packer.compress(bytes(size)) + packer.flush()
+    inflate, found = Inflate("gzip"), 0
+    for _ in range(3):
+        inflate.put(member)
+        while inflate.has_more:
+            found += len(inflate.piece())
+        inflate.end()
+    assert found == 3 * size
 
 
 def test_what_follows_the_end_of_a_body_is_not_gathered() -> None:

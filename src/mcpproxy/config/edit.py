@@ -173,7 +173,7 @@ class ConfigFile:
 
 
 def _of_the_edit(error: ConfigError) -> ConfigError:
-    """What is wrong with an edit of a file that is sound: not the file's matter, nor is it there."""
+    """What is wrong with an edit of a file that is sound: it is not in the file."""
     found = tuple(_PLACE.sub("", problem, count=1) for problem in error.problems)
     said = "; ".join(found) if found else error.message
     return ConfigError(

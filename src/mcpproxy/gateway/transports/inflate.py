@@ -61,6 +61,9 @@ class Inflate:
     def _next(self) -> bytes:
         """What the next few packed bytes hold."""
         some = self._packed[self._at : self._at + AT_ONCE]
+        if self._zlib.eof and not some:
+            self._more = False
+            return b""
         if self._zlib.eof:
             # A gzip body is one member or several (RFC 1952 section 2.2); anything else that
             # follows is no part of it.
