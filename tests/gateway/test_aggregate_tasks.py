@@ -125,34 +125,6 @@ async def test_a_task_exists_for_its_caller_alone() -> None:
         assert [each["taskId"] for each in listed] == ["one+t+1"]
 
 
-async def test_the_lists_of_all_servers_are_one_and_go_on_where_each_of_them_does() -> None:
-    here = servers()
-    here.one.pages = [["a"], ["b"], ["c"]]
-    here.two.pages = [["a"], ["d"]]
-    async with world(here) as (site, _), client(site) as peer:
-        pages: list[Any] = []
-        cursor: dict[str, Any] = {}
-        while True:
-            page = (await asked(peer, "tasks/list", **cursor))["result"]
-            pages.append([each["taskId"] for each in page["tasks"]])
-            if "nextCursor" not in page:
-                break
-            cursor = {"cursor": page["nextCursor"]}
-        assert pages == [["one+a", "two+a"], ["one+b", "two+d"], ["one+c"]]
-        for bad in ("x", "e30=", 7, page.get("cursor", "")):
-            assert (await asked(peer, "tasks/list", cursor=bad))["error"]["code"] == -32602
-        here.two.pages = [["a"]]
-        assert (await asked(peer, "tasks/list", **cursor))["result"]["tasks"]
-
-
-async def test_a_server_that_cannot_list_costs_its_own_tasks_only() -> None:
-    here = servers()
-    here.one.pages = []
-    async with world(here) as (site, _), client(site) as peer:
-        listed = (await asked(peer, "tasks/list"))["result"]["tasks"]
-        assert [each["taskId"] for each in listed] == ["two+t+1"]
-
-
 async def test_an_id_of_no_task_is_refused_in_words() -> None:
     unknown = ("", "t+1", "+t+1", "one+", "nowhere+t+1", "ONE+t+1", "plain+t+1", "new+t+1", "one")
     async with world() as (site, here), client(site) as peer:
@@ -253,6 +225,28 @@ async def test_tasks_are_declared_as_what_the_servers_have_together() -> None:
         found = (await stateless(peer, "server/discover"))["result"]["capabilities"]
         assert found["extensions"] == DECLARED["extensions"]
         assert "tasks" not in found
+
+
+async def test_no_tasks_are_declared_for_a_server_that_was_never_there() -> None:
+    here = servers()
+    async with here.serving() as upstreams:
+        plain = next(each for each in upstreams if each.name == "plain")
+        dead = Upstream("dead", url="http://127.0.0.1:9/mcp")
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t"}}
+        async with running(plain, dead) as site, a_peer(site) as peer:
+
+            async def declared() -> tuple[bool, bool]:
+                old = (await asked(peer, "initialize", **hello))["result"]["capabilities"]
+                new = (await stateless(peer, "server/discover"))["result"]["capabilities"]
+                return "tasks" in old, "extensions" in new
+
+            await site.connected("plain")
+            await declared()
+            await until(lambda: site.gateway.connection("dead").error is not None)
+            assert await declared() == (False, False)
+            await site.gateway.apply({each.name: each for each in upstreams})
+            await site.connected(*vars(here))
+            assert await declared() == (True, True)
 
 
 async def test_a_wish_for_a_task_is_passed_over_where_the_server_makes_none() -> None:

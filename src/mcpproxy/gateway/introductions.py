@@ -1,7 +1,8 @@
 """How the aggregate introduces itself: what its upstreams can do together, and say of themselves.
 
 Law: a capability is declared when an upstream that the caller may reach has it, or has not said
-yet what it has; so a client that came early is not told that something is missing for ever.
+yet what it has; so a client that came early is not told that something is missing for ever. Tasks
+are not declared of one that could not be connected.
 """
 
 from collections.abc import Iterable
@@ -36,11 +37,12 @@ class Introductions:
         self._mode = mode
         self._pool = pool
         self._stock = stock
-        self._made_of = (-1, 0)
+        self._made_of = (-1, 0, 0)
         self._made: dict[tuple[Caller, Era], Members] = {}
 
     def of(self, caller: Caller, era: Era) -> Members:
-        now = (self._stock.revision, len(self._pool))
+        silent = sum(not _may_have_tasks(live) for live in self._pool)
+        now = (self._stock.revision, len(self._pool), silent)
         if self._made_of != now or len(self._made) >= _MAX_KEPT:
             self._made_of, self._made = now, {}
         if (caller, era) not in self._made:
@@ -51,7 +53,7 @@ class Introductions:
         reached = [live for live in self._pool if may_reach(caller, live.upstream)]
         reached.sort(key=lambda live: live.name)
         readable = [live.agreed for live in reached if may_read(caller, live.upstream)]
-        tasks = together(live.agreed for live in reached)
+        tasks = together(live.agreed for live in reached if _may_have_tasks(live))
         capabilities = {**self._capabilities(readable), **tasks.declared(era)}
         return {
             "capabilities": jsonrpc.raw(capabilities),
@@ -90,6 +92,11 @@ class Introductions:
 
 def _any_has(agreed: Iterable[Agreed | None], capability: str) -> bool:
     return any(each is None or each.has(capability) for each in agreed)
+
+
+def _may_have_tasks(live: LiveUpstream) -> bool:
+    """Few servers have any: of one that could not be connected nobody should expect them."""
+    return live.agreed is not None or live.connection.error is None
 
 
 def _subscribes(agreed: Agreed) -> bool:

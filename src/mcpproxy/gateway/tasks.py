@@ -16,7 +16,7 @@ from mcpproxy.gateway.access import Caller, may_reach
 from mcpproxy.gateway.addresses import address_head
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client import Era
-from mcpproxy.gateway.dispatch import Dispatch, rpc_error
+from mcpproxy.gateway.dispatch import Dispatch, rpc_error, words_for
 from mcpproxy.gateway.faces import method_not_found
 from mcpproxy.gateway.limits import GatewayLimits
 from mcpproxy.gateway.pool import Pool
@@ -36,9 +36,12 @@ _METHODS: Final = {
 METHODS: Final = frozenset().union(*_METHODS.values())
 _NEEDED: Final[dict[str, object]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 _BAD_CURSOR: Final = "This cursor is none of this list; ask for the list without one"
+_AGAIN: Final = "Ask again: the list goes on where it stopped."
 
 _decode_tasks: Final = msgspec.json.Decoder(list[Members]).decode
-_decode_cursors: Final = msgspec.json.Decoder(dict[str, str]).decode
+_Cursors = dict[str, str | None]
+"""By server where its list goes on; None: at its beginning."""
+_decode_cursors: Final = msgspec.json.Decoder(_Cursors).decode
 
 _Page = tuple[list[Members], str | None]
 """Tasks under the names of the aggregate, and the server's cursor for what follows."""
@@ -122,8 +125,8 @@ class Tasks:
     # --- all of them --------------------------------------------------------------------------
 
     async def _list(self, ask: Ask) -> Members:
-        """A page of each server that has more, side by side; a server that cannot say costs its
-        own tasks only.
+        """A page of each server that has more, side by side. A server that does not say now costs
+        its own tasks only, and is asked again for the next page; it is an error when none says.
         """
         cursor = ask.params.get("cursor")
         cursors = None if jsonrpc.is_null(cursor) else _cursors(jsonrpc.text(cursor))
@@ -132,30 +135,31 @@ class Tasks:
         lives = [
             live
             for live in sorted(self._pool, key=lambda live: live.name)
-            if (cursors is None or live.name in cursors)
-            and may_reach(ask.caller, live.upstream)
-            and task_abilities(live.agreed).lists
+            if may_reach(ask.caller, live.upstream) and _goes_on(live, cursors)
         ]
         pages = await asyncio.gather(
             *(self._page(live, ask, (cursors or {}).get(live.name)) for live in lives)
         )
         listed: list[Members] = []
-        following: dict[str, str] = {}
+        following: _Cursors = {}
+        trouble: list[str] = []
         for live, page in zip(lives, pages, strict=True):
-            if page is None:
-                if cursors is not None:
-                    return jsonrpc.error(jsonrpc.INVALID_PARAMS, _BAD_CURSOR)
+            if isinstance(page, str):
+                trouble.append(page)
+                following[live.name] = (cursors or {}).get(live.name)
                 continue
             listed += page[0]
             if page[1] is not None:
                 following[live.name] = page[1]
+        if lives and len(trouble) == len(lives):
+            return jsonrpc.error(jsonrpc.UPSTREAM_ERROR, " ".join((*trouble, _AGAIN)))
         result: dict[str, object] = {"tasks": listed}
         if following:
             result["nextCursor"] = base64.urlsafe_b64encode(jsonrpc.encode(following)).decode()
         return jsonrpc.result(jsonrpc.raw(result))
 
-    async def _page(self, live: LiveUpstream, ask: Ask, cursor: str | None) -> _Page | None:
-        """None when the server does not say."""
+    async def _page(self, live: LiveUpstream, ask: Ask, cursor: str | None) -> _Page | str:
+        """Or why the server does not say."""
         params = None if cursor is None else {"cursor": jsonrpc.raw(cursor)}
         names = TaskNames(live.name)
         call = Call(LIST, params, None, ask.client)
@@ -163,15 +167,25 @@ class Tasks:
             response = await live.request(call, self._limits.first_list_wait)
             result = jsonrpc.members(response.get("result"))
             tasks = _decode_tasks(result["tasks"])
-        except (McpproxyError, KeyError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None
+        except (ProtocolError, KeyError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return f"{live.name} gave no list of its tasks."
+        except McpproxyError as error:
+            return words_for(error, live.name)
         sees = self._owners.may_see
         own = [names.listed(task) for task in tasks if sees(ask.caller, live.name, task)]
         following = jsonrpc.text(result.get("nextCursor"))
         return own, None if following == cursor else following
 
 
-def _cursors(cursor: str | None) -> dict[str, str]:
+def _goes_on(live: LiveUpstream, cursors: _Cursors | None) -> bool:
+    """Whether there may be more of this one. One that we restarted has not said yet that it lists,
+    and did when its cursor was made.
+    """
+    lists = task_abilities(live.agreed).lists
+    return lists if cursors is None else live.name in cursors and (lists or live.agreed is None)
+
+
+def _cursors(cursor: str | None) -> _Cursors:
     """The servers' own cursors by server; none when this is no cursor of ours."""
     try:
         return _decode_cursors(base64.urlsafe_b64decode(cursor or ""))
