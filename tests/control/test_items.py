@@ -231,3 +231,17 @@ async def test_a_method_that_a_client_makes_up_is_told_shortly() -> None:
         (one,) = told(site)
         assert one.method.startswith("shop/xxx")
         assert len(one.method) <= 200
+
+
+async def test_who_goes_while_it_waits_for_its_turn_met_no_bound() -> None:
+    control = bounded(bounds=Bounds(at_once=1, waiting=5, patience=LONG))
+    async with a_server(control=control) as (slow, site, ask):
+        first = asyncio.create_task(ask("shop/order"))
+        await until(lambda: len(slow.asked) == 1)
+        second = asyncio.create_task(site.gateway.call_tool("up", "echo", b"{}"))
+        await until(lambda: 1 in {each.waiting for each in site.gateway.governor.loads()})
+        second.cancel()
+        await asyncio.wait((second,))
+        assert [each.outcome for each in site.heard.calls] == ["unavailable"]
+        slow.may.set()
+        assert "result" in await first

@@ -190,3 +190,16 @@ async def test_a_server_that_is_gone_is_forgotten_once_it_is_idle() -> None:
     made.of("idle"), made.of("busy").enter_now()
     made.apply(Control(), lambda server: False)
     assert [load.server for load in made.loads()] == ["", "busy"]
+
+
+async def test_a_place_that_is_lent_is_there_once_and_only_while_it_is_lent() -> None:
+    gate = gates(Bounds(1, 0, LONG)).of("a")
+    assert gate.enter_now()
+    assert not gate.borrow()
+    gate.lend()
+    assert [gate.borrow(), gate.borrow()] == [True, False]
+    gate.take_back()
+    gate.give_back()
+    assert not gate.borrow()
+    gate.leave()
+    assert gate.enter_now()

@@ -279,7 +279,7 @@ EXAMPLES: Final = {
     "not_answering": Example(
         down(Trouble.SILENT),
         "Not answering: because; it may be busy",
-        "because; it is asked again until it answers, and begun anew after 5 minutes",
+        "because; it is asked again until it answers, and begun anew once nobody waits for it",
         "restart",
     ),
     "unreachable": Example(

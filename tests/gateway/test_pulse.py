@@ -129,15 +129,49 @@ async def test_a_process_that_is_silent_for_too_long_is_begun_anew(tmp_path: Pat
         await call(child.site, timeout=TIMEOUT)
 
 
+async def test_a_process_that_is_at_work_on_a_call_is_left_its_time(tmp_path: Path) -> None:
+    async with a_child(tmp_path, timedelta(0)) as child:
+        child.busy.touch()
+        long = asyncio.create_task(call(child.site, timeout=TIMEOUT))
+        await until(lambda: child.site.gateway._pool.get("up")._awaited())
+        await child.hang()
+        # Shown twice: then it was asked twice, and not given up.
+        shown = child.site.gateway.connection
+        await until(lambda: shown("up").trouble is Trouble.SILENT)
+        first = shown("up").error
+        await until(lambda: shown("up").error != first)
+        child.busy.unlink()
+        await long
+        assert child.starts == 1
+
+
+async def test_a_wake_finds_out_at_once_about_a_server_that_is_only_watched() -> None:
+    silent = {"is": True}
+
+    async def answer(seen: Seen) -> Raw | None:
+        if silent["is"] and seen.method in ("tools/call", "ping"):
+            await asyncio.Event().wait()
+        return None
+
+    limits = replace(FAST, tcp_timeout=timedelta(seconds=1))
+    async with a_site(server := Scripted(answer), limits=limits) as site:
+        with pytest.raises(UpstreamTimedOut):
+            await call(site, timeout=MOMENT)
+        await until(lambda: server.count("ping") == 1)
+        site.gateway.wake()
+        await until(lambda: server.count("initialize") == 2)
+        silent["is"] = False
+
+
 async def test_a_call_that_only_took_too_long_says_nothing_of_its_server() -> None:
     async def answer(seen: Seen) -> Raw | None:
         if seen.method == "tools/call":
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         return None
 
     async with a_site(server := Scripted(answer)) as site:
         with pytest.raises(UpstreamTimedOut):
             await call(site, timeout=MOMENT)
         await until(lambda: server.count("ping") == 1)
-        await until(lambda: not site.gateway._pool.get("up")._pulse._asked)
+        await until(lambda: not site.gateway._pool.get("up")._pulse._watched)
         assert site.gateway.connection("up").state is ConnectionState.CONNECTED

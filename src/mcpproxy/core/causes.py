@@ -316,7 +316,7 @@ CAUSES: Final = (
         Level.UNHEALTHY,
         "Not answering: {error}; it may be busy",
         "Not answering",
-        "{error}; it is asked again until it answers, and begun anew after 5 minutes",
+        "{error}; it is asked again until it answers, and begun anew once nobody waits for it",
         Action.RESTART,
     ),
     Cause(

@@ -79,15 +79,20 @@ class Flight:
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """While the client is asked, the call's time does not run."""
+        seat = self.call.seat
         self._asking += 1
         if self._asking == 1:
             self._stop()
+            if seat is not None:
+                seat.lend()
         try:
             yield
         finally:
             self._asking -= 1
             if not self._asking:
                 self._go_on()
+                if seat is not None:
+                    seat.take_back()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from mcpproxy.core.activity import MAX_ARGUMENTS
-from mcpproxy.core.errors import ProtocolError
+from mcpproxy.core.errors import Overloaded, ProtocolError
 from mcpproxy.core.notices import Called, ItemAsked, ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
 from mcpproxy.gateway.ask import Ask
@@ -64,7 +64,8 @@ class InTurn:
         """The response to a call of this tool. `check` raises UnknownTool when it is not there any
         more after a wait. Raises that, Overloaded, and as LiveUpstream.request.
         """
-        call = Call(_TOOLS_CALL, params, ask.sink, ask.client, ask.caller.name)
+        gate = self._gates.of(live.name)
+        call = Call(_TOOLS_CALL, params, ask.sink, ask.client, ask.caller.name, gate)
         return await self._carried(
             live, tool, ask, call, timeout or self._gates.timeout(live.name, tool), check
         )
@@ -97,11 +98,15 @@ class InTurn:
         check: Callable[[], None] | None = None,
     ) -> Members:
         gate, begun = self._gates.of(live.name), self._clock.elapsed()
-        outcome, size = "overloaded", 0
+        outcome, size = "unavailable", 0
         try:
-            waits = not gate.enter_now()
-            if waits:
-                await gate.enter(holder_of(ask))
+            leave, waits = gate.leave, False
+            if not gate.enter_now():
+                if call.method != _TOOLS_CALL and gate.borrow():
+                    leave = gate.give_back
+                else:
+                    await gate.enter(holder_of(ask))
+                    waits = True
             try:
                 if waits and check is not None:
                     outcome = "denied"
@@ -109,10 +114,13 @@ class InTurn:
                 outcome = "unavailable"
                 response = await live.request(call, limit)
             finally:
-                gate.leave()
+                leave()
             outcome = "error" if _failed(call.method, response) else "ok"
             size = len(response.get("result", b""))
             return response
+        except Overloaded:
+            outcome = "overloaded"
+            raise
         finally:
             self._told(ask, (live.name, what, outcome), begun, call.params or {}, size)
 

@@ -97,6 +97,10 @@ class LegacySession:
         finally:
             flights.end(request_id)
 
+    @property
+    def awaited(self) -> bool:
+        return any(flight.is_somebodys for flight in self._flights)
+
     async def notify(self, method: str, params: Raw | None) -> None:
         await self._send(jsonrpc.notification(method, params))
 

@@ -87,6 +87,10 @@ class ModernSession:
             return await self._with_answers(call, deadline, wanted)
         return response
 
+    @property
+    def awaited(self) -> bool:
+        return any(flight.is_somebodys for flight in self._flights)
+
     async def notify(self, method: str, params: Raw | None) -> None:
         """This era has no notifications of clients."""
 

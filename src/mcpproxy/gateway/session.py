@@ -17,6 +17,16 @@ Sink = Callable[[Members], None]
 """Takes a notification that belongs to one call; returns at once."""
 
 
+class Seat(Protocol):
+    """The place that a call takes at its server."""
+
+    def lend(self) -> None:
+        """Its client is asked something: meanwhile the place may be another's."""
+        ...
+
+    def take_back(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request to an upstream, with the caller's params; `sink` hears what precedes the answer.
@@ -30,6 +40,7 @@ class Call:
     sink: Sink | None = None
     client: Client | None = None
     caller: str = ""
+    seat: Seat | None = None
 
 
 NOBODY: Final[frozenset[str]] = frozenset()
@@ -54,6 +65,11 @@ class Session(Protocol):
 
     era: Era
     failure: Exception | None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody but us waits for an answer on it."""
+        ...
 
     async def request(self, call: Call, deadline: Timeout | None = None) -> Members:
         """The response to a call, under an id of ours. `deadline` stands still while the call's

@@ -102,13 +102,19 @@ def _calls(count: int) -> str:
 
 
 class Gate:
-    """The way to one server: its own bound, then the one of all."""
+    """The way to one server: its own bound, then the one of all.
 
-    __slots__ = ("_all", "_own")
+    A call lends its place while its client is asked: what the client must read or complete to
+    answer would wait for the very call that waits for it.
+    """
+
+    __slots__ = ("_all", "_borrowed", "_lent", "_own")
 
     def __init__(self, own: Turns, common: Turns) -> None:
         self._own = own
         self._all = common
+        self._lent = 0
+        self._borrowed = 0
 
     def enter_now(self) -> bool:
         """Whether there was room; then `leave` is owed."""
@@ -131,6 +137,23 @@ class Gate:
     def leave(self) -> None:
         self._all.leave()
         self._own.leave()
+
+    def lend(self) -> None:
+        self._lent += 1
+
+    def take_back(self) -> None:
+        """Who borrowed the place ends in its own time."""
+        self._lent -= 1
+
+    def borrow(self) -> bool:
+        """Whether there was a place to borrow; then `give_back` is owed."""
+        if self._borrowed >= self._lent:
+            return False
+        self._borrowed += 1
+        return True
+
+    def give_back(self) -> None:
+        self._borrowed -= 1
 
 
 class Gates:

@@ -52,6 +52,10 @@ class Twin:
     def current(self) -> Session | None:
         return self._session
 
+    def is_awaited_beside(self, main: Session | None) -> bool:
+        """Whether anybody waits for an answer on the main session or on this one."""
+        return any(each is not None and each.awaited for each in (main, self._session))
+
     async def notify(self, method: str, params: Raw | None) -> None:
         if self._session is not None:
             await self._session.notify(method, params)

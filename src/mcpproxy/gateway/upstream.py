@@ -80,7 +80,7 @@ class LiveUpstream:
             limits=means.limits,
             log=self._said.line,
         )
-        self._pulse = Pulse(self.ended, self._silent, means.limits)
+        self._pulse = Pulse(self.ended, self._silent, self._awaited, means.limits)
         self._era = EraMemory(upstream, means.memory, means.clock, means.limits.era_remembered)
         self._wishes = Wishes()
         self._session: Session | None = None
@@ -101,9 +101,7 @@ class LiveUpstream:
     # --- life -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to connect, and never stop trying until `stop`; unless it is misconfigured, which
-        no trying mends.
-        """
+        """Begin to connect, and never stop trying until `stop`; unless no trying mends it."""
         if self.upstream.problem is not None:
             self._misconfigured(self.upstream.problem)
             return
@@ -376,6 +374,9 @@ class LiveUpstream:
         if self.connection.state is ConnectionState.CONNECTED:
             self._set(counted(self.connection, self.offer))
         self._observer.listed(self)
+
+    def _awaited(self) -> bool:
+        return self._twin.is_awaited_beside(self._session)
 
     def _silent(self, session: Session, said: str) -> None:
         state, trouble = ConnectionState.ERROR, Trouble.SILENT
