@@ -6,6 +6,7 @@ who may change the proxy may begin a login: with another's account in it, everyb
 
 import asyncio
 import secrets
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -38,6 +39,7 @@ class LoginPrompts:
         self._beginning: dict[str, asyncio.Task[LoginFlow | None]] = {}
         self._begun_at: dict[str, timedelta] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._over = asyncio.Event()
 
     async def after_login(self, server: str, ask: Ask, error: McpproxyError) -> None:
         """Returns once the person has logged in because of this error. Otherwise raises it, with
@@ -83,6 +85,7 @@ class LoginPrompts:
 
     def cut_off(self) -> None:
         """Nobody is waited for any longer: the calls say that a login is needed."""
+        self._over.set()
         for asking in self._asking.values():
             asking.cancel()
 
@@ -97,6 +100,8 @@ class LoginPrompts:
             return pending
         beginning = self._beginning.get(server)
         if beginning is None:
+            if self._over.is_set():
+                return None
             now, last = self._clock.elapsed(), self._begun_at.get(server)
             if last is not None and now - last < self._limits.login_pause:
                 return None
@@ -104,7 +109,12 @@ class LoginPrompts:
             beginning = asyncio.create_task(self._begin(desk, server))
             self._beginning[server] = beginning
             beginning.add_done_callback(lambda _: self._beginning.pop(server, None))
-        await asyncio.wait((beginning,), timeout=self._limits.login_begin.total_seconds())
+        over = asyncio.create_task(self._over.wait())
+        patience = self._limits.login_begin.total_seconds()
+        try:
+            await asyncio.wait((beginning, over), timeout=patience, return_when=FIRST_COMPLETED)
+        finally:
+            over.cancel()
         return beginning.result() if beginning.done() and not beginning.cancelled() else None
 
     async def _begin(self, desk: LoginDesk, server: str) -> LoginFlow | None:
