@@ -9,6 +9,7 @@ import pytest
 
 from mcpproxy.core.control import Control, Profile, Tier
 from mcpproxy.core.model import Upstream
+from mcpproxy.core.notices import ItemAsked
 from mcpproxy.gateway.access import Caller
 from tests.gateway.by_hand import META, MODERN, Peer, a_peer, streaming
 from tests.gateway.tasked import ABLE, DECLARED, LINK, RELATED, Extended, Tasked
@@ -225,6 +226,14 @@ async def test_tasks_are_declared_as_what_the_servers_have_together() -> None:
         found = (await stateless(peer, "server/discover"))["result"]["capabilities"]
         assert found["extensions"] == DECLARED["extensions"]
         assert "tasks" not in found
+
+
+async def test_a_servers_own_method_takes_its_turn_and_is_told_whatever_it_is_called() -> None:
+    async with world() as (site, _), client(site, "/s/plain") as peer:
+        for method in ("secrets/list", "tools/list", "tasks/list", "resources/list"):
+            await asked(peer, method)
+        told = [notice for notice in site.heard.notices if isinstance(notice, ItemAsked)]
+        assert [each.method for each in told] == ["secrets/list"]
 
 
 async def test_no_tasks_are_declared_for_a_server_that_was_never_there() -> None:

@@ -25,8 +25,8 @@ from mcpproxy.gateway.modes.mode import Mode
 from mcpproxy.gateway.notifications import UPDATED
 from mcpproxy.gateway.pool import Pool
 from mcpproxy.gateway.task_names import TaskNames
-from mcpproxy.gateway.task_owners import STATUS
-from mcpproxy.gateway.tasks import METHODS, Tasks
+from mcpproxy.gateway.task_owners import METHODS, STATUS
+from mcpproxy.gateway.tasks import Tasks
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members

@@ -4,9 +4,8 @@ Law: an upstream's trouble is never our own 401. It is an answer that says what 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from msgspec import Raw
@@ -29,7 +28,7 @@ from mcpproxy.gateway.in_turn import InTurn
 from mcpproxy.gateway.login_prompt import LoginPrompts
 from mcpproxy.gateway.mentions import Mentions
 from mcpproxy.gateway.pool import Pool
-from mcpproxy.gateway.task_abilities import ANY_TASKS, TaskAbilities, task_abilities
+from mcpproxy.gateway.task_abilities import ANY_TASKS, task_abilities
 from mcpproxy.gateway.task_names import TaskNames
 from mcpproxy.gateway.task_owners import TaskOwners
 from mcpproxy.gateway.tools import Tool
@@ -78,7 +77,7 @@ class Dispatch:
                 f"{server} has no tool {tool} any more: {_WENT}", next_step="List the tools again"
             )
 
-    def _still_read(self, caller: Caller, server: str) -> None:
+    def _still_read(self, caller: Caller, server: str, _: str) -> None:
         """The same of anything else. Raises UpstreamUnavailable."""
         live, now = self._pool.find(server), self._now(caller)
         if live is None or now is None or not may_read(now, live.upstream):
@@ -161,26 +160,23 @@ class Dispatch:
         if live is None or not may_call(ask.caller, live.upstream, entry.tool):
             return self.denied(ask, entry.server, entry.tool.name, called=entry.name)
         params["name"] = jsonrpc.raw(entry.tool.name)
-        names, able = TaskNames(live.name), await self._task_abilities(live, ask)
+        agreed = live.agreed
+        if agreed is None and ANY_TASKS.may_begin(ask.client, params):
+            # It was restarted just now: it must be known before a task is wished.
+            with contextlib.suppress(McpproxyError):
+                agreed = await self.introduced(live, ask)
+        able = task_abilities(agreed)
         begins_task = able.may_begin(ask.client, params)
         if not begins_task:
             params.pop("task", None)
         if able.legacy:
-            ask = names.heard_by(ask)
+            ask = TaskNames(live.name).heard_by(ask)
         response = await self.carry(live, entry.tool.name, ask, params)
         self.mentions.heard(ask.caller.name, live.name, response)
         if not begins_task:
             return response
         self.tasks.made(ask.caller, live.name, entry.tool, response)
-        return names.begun(response)
-
-    async def _task_abilities(self, live: LiveUpstream, ask: Ask) -> TaskAbilities:
-        """Of an upstream that was restarted just now it must be known before a task is wished."""
-        agreed = live.agreed
-        if agreed is None and ANY_TASKS.may_begin(ask.client, ask.params):
-            with contextlib.suppress(McpproxyError):
-                agreed = await self.introduced(live, ask)
-        return task_abilities(agreed)
+        return TaskNames(live.name).begun(response)
 
     async def carry(self, live: LiveUpstream, tool: str, ask: Ask, params: Members) -> Members:
         """As `send`, with trouble as a tool error."""
@@ -209,14 +205,13 @@ class Dispatch:
         """
         if task_abilities(live.agreed).legacy:
             ask = TaskNames(live.name).heard_by(ask)
-        check = partial(self._still_read, ask.caller, live.name)
         try:
             try:
-                return await self.turns.request(live, ask, params, timeout, check)
+                return await self.turns.request(live, ask, params, timeout, self._still_read)
             except McpproxyError as error:
                 await self.after_login(live.name, ask, error)
                 live = self._pool.get(live.name)
-                return await self.turns.request(live, ask, params, timeout, check)
+                return await self.turns.request(live, ask, params, timeout, self._still_read)
         except McpproxyError as error:
             return rpc_error(error, live.name)
 
@@ -225,19 +220,18 @@ class Dispatch:
         await self._logins.after_login(server, ask, error)
         await self._pool.settled()
 
-    async def send(
+    def send(
         self,
         live: LiveUpstream,
         tool: str,
         ask: Ask,
         params: Members,
         timeout: timedelta | None = None,
-    ) -> Members:
+    ) -> Awaitable[Members]:
         """Carry out a call that is allowed, in its turn, and tell of it. `params` are those for
         the upstream. Raises Overloaded, UnknownTool, and as LiveUpstream.request.
         """
-        check = partial(self._still, ask.caller, live.name, tool)
-        return await self.turns.call(live, tool, ask, params, timeout, check)
+        return self.turns.call(live, tool, ask, params, timeout, self._still)
 
     def denied(self, ask: Ask, server: str, tool: str, *, called: str = "") -> Members:
         """The answer to a call of what is not there for this caller; that it was tried is told."""

@@ -4,7 +4,7 @@ Law: who called what, and what came of it, is told once of every request that ma
 work for a client, also of one that found no place or no permission.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import lru_cache
 from typing import Final
@@ -16,10 +16,13 @@ from mcpproxy.core.activity import MAX_ARGUMENTS
 from mcpproxy.core.errors import Overloaded, ProtocolError
 from mcpproxy.core.notices import Called, ItemAsked, ToolCalled
 from mcpproxy.core.ports import Clock, Publisher
+from mcpproxy.gateway.access import Caller
 from mcpproxy.gateway.ask import Ask
 from mcpproxy.gateway.client import Client, Era
+from mcpproxy.gateway.offers import READER_OF
 from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.shares import Holder
+from mcpproxy.gateway.task_owners import METHODS
 from mcpproxy.gateway.text import short
 from mcpproxy.gateway.turns import Gates
 from mcpproxy.gateway.upstream import LiveUpstream
@@ -34,9 +37,14 @@ _LONGEST_REMEMBERED: Final = 1024
 # What a request says beside its subject, where that is not in `arguments`.
 _ARGUMENTS: Final = {"resources/read": "uri", "completion/complete": "argument"}
 _ITEMS: Final = frozenset({"resources/read", "prompts/get", "completion/complete"})
-# They are about a call that had its turn; one of them may be what lets it end.
-_OF_TASKS: Final = "tasks/"
-_LISTS: Final = "/list"
+# Lists, and what is about a call that had its turn: one of these may be what lets it end.
+_FREE: Final = frozenset({"tools/list", *READER_OF, *METHODS})
+
+
+Check = Callable[[Caller, str, str], None]
+"""Of whom, which server, which tool or item: raises an McpproxyError when it is not there for this
+caller any more.
+"""
 
 
 class _ClientInfo(msgspec.Struct):
@@ -52,23 +60,22 @@ class InTurn:
         self._clock = clock
         self._publisher = publisher
 
-    async def call(
+    def call(
         self,
         live: LiveUpstream,
         tool: str,
         ask: Ask,
         params: Members,
         timeout: timedelta | None,
-        check: Callable[[], None],
-    ) -> Members:
-        """The response to a call of this tool. `check` raises UnknownTool when it is not there any
-        more after a wait. Raises that, Overloaded, and as LiveUpstream.request.
+        check: Check,
+    ) -> Awaitable[Members]:
+        """The response to a call of this tool. It is looked at again after a wait. Raises as
+        `check` does then, Overloaded, and as LiveUpstream.request.
         """
         gate = self._gates.of(live.name)
         call = Call(_TOOLS_CALL, params, ask.sink, ask.client, ask.caller.name, gate)
-        return await self._carried(
-            live, tool, ask, call, timeout or self._gates.timeout(live.name, tool), check
-        )
+        limit = timeout or self._gates.timeout(live.name, tool)
+        return self._carried(live, tool, ask, call, limit, check)
 
     async def request(
         self,
@@ -76,15 +83,14 @@ class InTurn:
         ask: Ask,
         params: Members,
         timeout: timedelta | None = None,
-        check: Callable[[], None] | None = None,
+        check: Check | None = None,
     ) -> Members:
         """The response to anything else. What lists, and what is about a task, costs no turn and
-        is not told of. `check` raises an McpproxyError when it is not there for this caller any
-        more after a wait. Raises as `call`.
+        is not told of. Raises as `call`.
         """
         call = Call(ask.method, params or None, ask.sink, ask.client, ask.caller.name)
         limit = timeout or self._gates.timeout(live.name)
-        if ask.method.startswith(_OF_TASKS) or ask.method.endswith(_LISTS):
+        if ask.method in _FREE:
             return await live.request(call, limit)
         return await self._carried(live, item_of(ask.method, params), ask, call, limit, check)
 
@@ -95,7 +101,7 @@ class InTurn:
         ask: Ask,
         call: Call,
         limit: timedelta | None,
-        check: Callable[[], None] | None = None,
+        check: Check | None = None,
     ) -> Members:
         gate, begun = self._gates.of(live.name), self._clock.elapsed()
         outcome, size = "unavailable", 0
@@ -110,7 +116,7 @@ class InTurn:
             try:
                 if waits and check is not None:
                     outcome = "denied"
-                    check()
+                    check(ask.caller, live.name, what)
                 outcome = "unavailable"
                 response = await live.request(call, limit)
             finally:

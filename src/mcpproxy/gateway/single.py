@@ -23,7 +23,7 @@ from mcpproxy.gateway.items import Hidden
 from mcpproxy.gateway.modes.mode import tool_list
 from mcpproxy.gateway.offers import READER_OF
 from mcpproxy.gateway.subscriptions import Subscriptions, Wish
-from mcpproxy.gateway.task_owners import LIST, RESULT, TaskOwners
+from mcpproxy.gateway.task_owners import LIST, METHODS, RESULT, TaskOwners
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wanted_levels import WantedLevels
 from mcpproxy.gateway.wire import jsonrpc
@@ -43,11 +43,7 @@ _READING: Final = frozenset(
         "prompts/get",
         "completion/complete",
         "logging/setLevel",
-        "tasks/get",
-        "tasks/list",
-        "tasks/result",
-        "tasks/cancel",
-        "tasks/update",
+        *METHODS,
     }
 )
 # The endpoint answers these, or nobody does.

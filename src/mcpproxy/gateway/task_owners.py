@@ -22,6 +22,7 @@ from mcpproxy.gateway.wire.jsonrpc import Members
 STATUS: Final = "notifications/tasks/status"
 LIST: Final = "tasks/list"
 RESULT: Final = "tasks/result"
+METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel", LIST, RESULT})
 # Some hundred bytes each. Of the caller that made the most the oldest is forgotten.
 MAX_KEPT: Final = 10_000
 

@@ -33,7 +33,6 @@ _METHODS: Final = {
     Era.LEGACY: frozenset({"tasks/get", RESULT, "tasks/cancel", LIST}),
     Era.MODERN: frozenset({"tasks/get", "tasks/update", "tasks/cancel"}),
 }
-METHODS: Final = frozenset().union(*_METHODS.values())
 _NEEDED: Final[dict[str, object]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 _BAD_CURSOR: Final = "This cursor is none of this list; ask for the list without one"
 _AGAIN: Final = "Ask again: the list goes on where it stopped."
