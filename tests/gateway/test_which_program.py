@@ -91,3 +91,33 @@ async def test_a_question_of_a_task_is_asked_of_who_waits_for_that_task_alone() 
     questions.asked("elicitation/create", {**asked, "id": jsonrpc.raw(2)}, None)
     await until(lambda: 2 in answers)
     assert (len(anna.asked), len(bert.asked)) == (1, 0)
+
+
+class Place:
+    """A seat that counts how often it is lent."""
+
+    lent = 0
+
+    def lend(self) -> None:
+        self.lent += 1
+
+    def take_back(self) -> None:
+        self.lent -= 1
+
+
+async def test_the_call_that_is_asked_alone_lends_its_place_and_lends_it_once() -> None:
+    flights, places, person = Flights(), [Place(), Place()], Person()
+    questions, _ = questions_of(flights, max_server_requests=8)
+    client = a_client(person)
+    for number, place in enumerate(places):
+        call = Call("tools/call", None, None, client, seat=place)
+        flights.begin(number, Flight(call))
+    for number in range(2):
+        questions.asked("elicitation/create", question(number), 0)
+    await until(lambda: person.asking == 2)
+    assert [place.lent for place in places] == [1, 0]
+    questions.asked("elicitation/create", question(2), None)
+    await until(lambda: person.asking == 3)
+    assert [place.lent for place in places] == [1, 1]
+    questions.cancel()
+    await until(lambda: [place.lent for place in places] == [0, 0])

@@ -181,7 +181,7 @@ async def ask(flight: Flight, method: str, params: Raw | None, limits: GatewayLi
         return jsonrpc.error(
             jsonrpc.METHOD_NOT_FOUND, f"{method} cannot be answered: nobody can be asked"
         )
-    with flight.standing_still():
+    with flight.standing_still(), flight.lending():
         try:
             async with asyncio.timeout(limits.ask_timeout.total_seconds()):
                 return await client.asker.ask(method, params)

@@ -46,6 +46,7 @@ class Flight:
     questions: set[asyncio.Task[None]] | None = None
     is_over: bool = False
     _asking: int = 0
+    _lending: int = 0
     _left: float | None = None
 
     @property
@@ -79,20 +80,29 @@ class Flight:
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """While the client is asked, the call's time does not run."""
-        seat = self.call.seat
         self._asking += 1
         if self._asking == 1:
             self._stop()
-            if seat is not None:
-                seat.lend()
         try:
             yield
         finally:
             self._asking -= 1
             if not self._asking:
                 self._go_on()
-                if seat is not None:
-                    seat.take_back()
+
+    @contextlib.contextmanager
+    def lending(self) -> Iterator[None]:
+        """While its own client is asked, the call lends its one place, whatever it is asked."""
+        seat = self.call.seat
+        self._lending += 1
+        if self._lending == 1 and seat is not None:
+            seat.lend()
+        try:
+            yield
+        finally:
+            self._lending -= 1
+            if not self._lending and seat is not None:
+                seat.take_back()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
