@@ -24,7 +24,7 @@ from mcpproxy.gateway.session import Call
 from mcpproxy.gateway.shares import Holder
 from mcpproxy.gateway.task_owners import METHODS
 from mcpproxy.gateway.text import short
-from mcpproxy.gateway.turns import Gates
+from mcpproxy.gateway.turns import Gate, Gates
 from mcpproxy.gateway.upstream import LiveUpstream
 from mcpproxy.gateway.wire import jsonrpc
 from mcpproxy.gateway.wire.jsonrpc import Members
@@ -75,7 +75,7 @@ class InTurn:
         gate = self._gates.of(live.name)
         call = Call(_TOOLS_CALL, params, ask.sink, ask.client, ask.caller.name, gate)
         limit = timeout or self._gates.timeout(live.name, tool)
-        return self._carried(live, tool, ask, call, limit, check)
+        return self._carried(gate, live, tool, ask, call, limit, check)
 
     async def request(
         self,
@@ -92,10 +92,12 @@ class InTurn:
         limit = timeout or self._gates.timeout(live.name)
         if ask.method in _FREE:
             return await live.request(call, limit)
-        return await self._carried(live, item_of(ask.method, params), ask, call, limit, check)
+        gate, item = self._gates.of(live.name), item_of(ask.method, params)
+        return await self._carried(gate, live, item, ask, call, limit, check)
 
     async def _carried(
         self,
+        gate: Gate,
         live: LiveUpstream,
         what: str,
         ask: Ask,
@@ -103,7 +105,7 @@ class InTurn:
         limit: timedelta | None,
         check: Check | None = None,
     ) -> Members:
-        gate, begun = self._gates.of(live.name), self._clock.elapsed()
+        begun = self._clock.elapsed()
         outcome, size = "unavailable", 0
         try:
             leave, waits = gate.leave, False
