@@ -144,6 +144,7 @@ def follow(terminal: Terminal, provider: OidcProvider) -> None:
     until_said(third, "OAuth token refresh retry scheduled")
     provider.start()
     until_said(third, "OAuth token refresh succeeded")
+    until_said(third, "OAuth token refresh scheduled")
     terminal.run("success rate", RATE)
     stop(terminal, "the last stop")
 
