@@ -58,8 +58,6 @@ LOG_DIRECTORY: Final = "logs"
 AT_THE_DOOR: Final = frozenset({"api_key", "require_mcp_auth"})
 """Settings that say who may come in; who is in already was let in by the old ones."""
 
-"""Whoever has the API key: the guard lets nobody else through."""
-
 _log = structlog.get_logger("mcpproxy")
 
 
